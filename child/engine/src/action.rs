@@ -1,0 +1,32 @@
+//! What the engine wants done.
+
+use isatapd_proto::isatap::UBit;
+use isatapd_proto::{DnsId, Slot, Up};
+
+/// Something to do, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Send this to the parent.
+    Send(Up),
+    /// Send these octets (a Router Solicitation without checksum) on the socket of `slot` and
+    /// `form`; the kernel fills in the checksum.
+    Solicit {
+        /// Which router.
+        slot: Slot,
+        /// Which form.
+        form: UBit,
+        /// From the ICMPv6 type on.
+        bytes: Vec<u8>,
+    },
+    /// Close the sockets of this slot: its router has left the PRL.
+    CloseRouter(Slot),
+    /// Send this DNS message on that socket (TCP: the I/O adds the length prefix).
+    SendDns {
+        /// Which socket.
+        id: DnsId,
+        /// The message.
+        bytes: Vec<u8>,
+    },
+    /// Close that socket.
+    CloseDns(DnsId),
+}

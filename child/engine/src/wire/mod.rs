@@ -1,0 +1,8 @@
+//! Foreign bytes to typed values, once. Nothing here keeps a raw packet.
+
+pub mod dns;
+pub mod hosts;
+pub mod nd_option;
+pub mod resolv_conf;
+pub mod router_advert;
+pub mod router_solicit;

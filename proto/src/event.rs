@@ -1,0 +1,113 @@
+//! What the parent tells.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::isatap::UBit;
+use crate::{
+    Bounded, DnsId, HostName, Level, MAX_NAME_SERVERS, MAX_ROUTER_SPECS, Mtu, Outcome, Seq, Slot,
+    Text, UnicastV4,
+};
+
+/// One message down. Each carries as many descriptors as it says, in the order of its fields.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// First of all: the version of the parent's build. The child ends if it is another.
+    Startup {
+        /// `CARGO_PKG_VERSION` of the parent.
+        version: Text<32>,
+    },
+    /// What to do; again after a reload. Comes before the request `StartupDone` is due.
+    Config(Config),
+    /// The name servers; again whenever one of the files changes.
+    Resolver(Resolver),
+    /// The present state of the tunnel. Without one, or with another locator than before, all
+    /// router sockets are void.
+    Link(Link),
+    /// One descriptor: raw ICMPv6, bound to the tunnel and connected to the link-local address of
+    /// the router at `slot`, in this form. It replaces the one of the same slot and form.
+    Router {
+        /// Which router, of the last `SetRouters`.
+        slot: Slot,
+        /// Its address there: what the child believes of `slot` may be newer.
+        router: UnicastV4,
+        /// Which of its two link-local addresses.
+        form: UBit,
+    },
+    /// One descriptor: connected to the name server that `OpenDns` asked for. TCP may still be
+    /// connecting.
+    Dns {
+        /// The id given in the request.
+        id: DnsId,
+    },
+    /// The answer to the request of this number.
+    Done {
+        /// Which request.
+        seq: Seq,
+        /// What became of it.
+        outcome: Outcome,
+    },
+    /// What the operator asks for by a signal.
+    Command(Command),
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Config {
+    /// Where the Potential Router List comes from, in the operator's order.
+    pub routers: Bounded<RouterSpec, MAX_ROUTER_SPECS>,
+    /// Time between solicitations of a router that answers; `None`: by the lifetimes it advertises
+    /// (0.9.7: `--interval auto`).
+    pub solicit_interval: Option<Duration>,
+    /// PrlRefreshInterval (RFC 5214 section 8.3.1); `None`: names are never looked up again once
+    /// they are known (0.9.7: `--check-dns 0`).
+    pub prl_refresh: Option<Duration>,
+    /// What is worth sending to the log.
+    pub level: Level,
+}
+
+/// One source of the PRL.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RouterSpec {
+    /// A router itself.
+    Address(UnicastV4),
+    /// A name whose A records are routers.
+    Name(HostName),
+}
+
+/// The resolver's state; descriptors: resolv.conf if `resolv_conf`, then hosts if `hosts`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolver {
+    /// The name servers, in order, as text for the log; `ServerIndex` counts them.
+    pub servers: Bounded<Text<64>, MAX_NAME_SERVERS>,
+    /// Whether there is a resolv.conf.
+    pub resolv_conf: bool,
+    /// Whether there is a hosts file.
+    pub hosts: bool,
+}
+
+/// The present state of the tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// `None` while there is no locator.
+    pub tunnel: Option<Tunnel>,
+}
+
+/// A tunnel that is up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tunnel {
+    /// Our end.
+    pub locator: UnicastV4,
+    /// The MTU of the interface.
+    pub mtu: Mtu,
+}
+
+/// What the operator asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Look all names up again and solicit all routers (0.9.7: SIGHUP).
+    Reload,
+    /// Write the state to the log (rtsold: SIGUSR1).
+    Dump,
+}

@@ -1,0 +1,30 @@
+//! Every cap on what crosses the boundary, with its origin.
+
+/// Octets of the longest [`Request`](crate::Request) message; a full set of routes needs 3.4 KB.
+pub const MAX_REQUEST: usize = 4096;
+/// Octets of the longest [`Event`](crate::Event) message; 64 router names need 17 KB.
+pub const MAX_EVENT: usize = 20_480;
+/// Descriptors in one event: resolv.conf and hosts.
+pub const MAX_FDS: usize = 2;
+/// PRL entries. The kernel walks its list for every packet received and has no limit of its own.
+pub const MAX_ROUTERS: usize = 64;
+/// Names and addresses of routers in the configuration.
+pub const MAX_ROUTER_SPECS: usize = 64;
+/// Addresses on the tunnel, each of another prefix.
+pub const MAX_ADDRESSES: usize = 16;
+/// Default routers kept at once (RFC 4861 section 6.3.4 asks for at least two).
+pub const MAX_DEFAULT_ROUTERS: usize = 16;
+/// Routes of Route Information options (RFC 4191).
+pub const MAX_INFORMATION_ROUTES: usize = 64;
+/// Routes in all.
+pub const MAX_ROUTES: usize = MAX_DEFAULT_ROUTERS + MAX_INFORMATION_ROUTES;
+/// Name servers used of resolv.conf (MAXNS of resolv.h).
+pub const MAX_NAME_SERVERS: usize = 3;
+/// DNS sockets that the child may hold at once.
+pub const MAX_DNS_SOCKETS: usize = 8;
+/// Octets read of resolv.conf and of hosts.
+pub const MAX_FILE: usize = 65_536;
+/// Octets of one log line of the child.
+pub const MAX_LOG: usize = 512;
+/// Octets of a host name in text (RFC 1035 section 2.3.4: 255 in wire format).
+pub const MAX_NAME: usize = 253;
