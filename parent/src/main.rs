@@ -1,2 +1,156 @@
-//! Placeholder.
-fn main() {}
+//! isatapd: the privileged half. What happens at the start, in this order, is all here.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use isatapd::child::Child;
+use isatapd::cli::{self, Options, Stop};
+use isatapd::daemon::{self, Process, Readiness};
+use isatapd::exit::{Exit, Fatal};
+use isatapd::files::Files;
+use isatapd::kernel::{KernelError, Monitor, Netlink, Prl};
+use isatapd::lock::Lock;
+use isatapd::pidfile::PidFile;
+use isatapd::run::{Daemon, Resources, signals};
+use isatapd_security::identity::Identity;
+use isatapd_security::parent::{self, Paths};
+use isatapd_security::spawn::{EmptyRoot, Plan, Program};
+use isatapd_security::wash::{Kept, wash};
+use nix::unistd::geteuid;
+
+/// The child's program. The folder is set by the build.
+const CHILD: &str = concat!(env!("ISATAPD_LIBEXECDIR"), "/isatapd-child");
+/// The kernel's settings of interfaces for IPv6.
+const SETTINGS: &str = "/proc/sys/net/ipv6/conf";
+
+fn main() -> ExitCode {
+    // P1: what the caller left in this process goes.
+    let kept = match wash() {
+        Ok(kept) => kept,
+        Err(error) => return end(&Fatal::new(Exit::Os, error.to_string())),
+    };
+    // P2, P3: the command line; errors go to the standard error until there is a log.
+    let options = match cli::parse(std::env::args_os()) {
+        Ok(options) => options,
+        Err(Stop::Print(text)) => return print(&text),
+        Err(Stop::Fatal(fatal)) => return end(&fatal),
+    };
+    let mut readiness = None;
+    if options.daemon {
+        match daemon::start() {
+            Ok(Process::Original(status)) => return status.into(),
+            Ok(Process::Daemon(it)) => readiness = Some(it),
+            Err(fatal) => return end(&fatal),
+        }
+    }
+    match serve(options, &kept, &mut readiness) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fatal) => {
+            let status = end(&fatal);
+            if let Some(readiness) = readiness {
+                readiness.fail(fatal.exit);
+            }
+            status
+        }
+    }
+}
+
+fn serve(
+    options: Options,
+    kept: &Kept,
+    readiness: &mut Option<Readiness>,
+) -> Result<(), Fatal> {
+    isatapd::log::start(&options, kept);
+    // P4
+    if !geteuid().is_root() {
+        return Err(Fatal::new(Exit::NoPermission, "must be started by root"));
+    }
+    // P5: there is no configuration but the options.
+    // P7, before anything is made: the child's user and program.
+    let identity = Identity::lookup(&options.user)
+        .map_err(|error| Fatal::new(Exit::NoUser, format!("--user {}: {error}", options.user)))?;
+    let program =
+        Program::open(Path::new(CHILD)).map_err(|e| Fatal::new(Exit::Os, e.to_string()))?;
+    let signals = signals().map_err(os("signalfd"))?;
+    // P6: nobody else serves this name here, and the pid file.
+    let _lock = Lock::take(&options.name)?;
+    let pid_file = options.pid_file.as_deref().map(PidFile::create).transpose()?;
+    // P8: the kernel; what a predecessor left is taken over.
+    let (netlink, monitor) = open_kernel(&options)?;
+    // P9 to P11: the child.
+    let root = EmptyRoot::new().map_err(os("/run"))?;
+    let plan = Plan { program, root, identity };
+    let child = Child::start(&plan, Instant::now())
+        .map_err(|error| Fatal::new(Exit::Os, format!("isatapd-child: {error}")))?;
+    let files = Files::watch().map_err(os("inotify"))?;
+    let prl = Prl::open().map_err(kernel)?;
+    // P12
+    let status = parent::confine(&paths(&options), &plan.program)
+        .map_err(|error| Fatal::new(Exit::Os, format!("sandbox: {error}")))?;
+    log::debug!("sandbox: {status}");
+    // P13, P14
+    let with = Resources { netlink, prl, monitor, files, signals, plan };
+    let ended = Daemon::new(options, with, child, readiness).run();
+    drop(pid_file);
+    ended
+}
+
+/// Opens netlink and looks whether the kernel has what is needed and the name is free.
+fn open_kernel(options: &Options) -> Result<(Netlink, Monitor), Fatal> {
+    if !Path::new(SETTINGS).exists() {
+        return Err(Fatal::new(Exit::Unavailable, "this kernel has no IPv6"));
+    }
+    let mut netlink = Netlink::open().map_err(kernel)?;
+    let monitor = Monitor::open().map_err(kernel)?;
+    if !netlink.probe_sit().map_err(kernel)? {
+        return Err(Fatal::new(
+            Exit::Unavailable,
+            "this kernel has no ISATAP tunnels: load the module sit, or use a kernel that has it \
+             (CONFIG_IPV6_SIT)",
+        ));
+    }
+    let found = netlink.find_link(&options.name).map_err(kernel)?;
+    if found.is_some_and(|link| !link.is_our_tunnel()) {
+        let line = format!("--name {}: there is an interface of this name that is not ours", options.name);
+        return Err(Fatal::new(Exit::CannotCreate, line));
+    }
+    Ok((netlink, monitor))
+}
+
+/// What the parent may still reach in the file system.
+fn paths(options: &Options) -> Paths {
+    let folder = |path: &Path| path.parent().map(Path::to_path_buf);
+    Paths {
+        // resolv.conf and hosts, and where symbolic links of theirs lead.
+        read: ["/etc", "/run"].map(PathBuf::from).into(),
+        write: [SETTINGS, "/dev/log", Lock::FOLDER]
+            .map(PathBuf::from)
+            .into_iter()
+            .chain(options.pid_file.as_deref().and_then(folder))
+            .collect(),
+        connect: vec![53],
+    }
+}
+
+fn os(what: &'static str) -> impl Fn(std::io::Error) -> Fatal {
+    move |error| Fatal::new(Exit::Os, format!("{what}: {error}"))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn kernel(error: KernelError) -> Fatal {
+    Fatal { exit: Exit::Os, line: error.to_string() }
+}
+
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => Exit::Os.into(),
+    }
+}
+
+fn end(fatal: &Fatal) -> ExitCode {
+    fatal.complain();
+    fatal.exit.into()
+}

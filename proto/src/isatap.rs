@@ -46,6 +46,7 @@ impl UBit {
     }
 
     /// The other form.
+    #[must_use]
     pub const fn other(self) -> Self {
         match self {
             Self::Local => Self::Universal,

@@ -11,7 +11,7 @@ use crate::{
 /// One message up. It never carries a descriptor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Up {
-    /// Counts up by one from zero.
+    /// Above that of any request before, of those that are answered; of others it means nothing.
     pub seq: Seq,
     /// What is asked for.
     pub request: Request,
@@ -52,7 +52,7 @@ impl Request {
 }
 
 /// One entry of the PRL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RouterWish {
     /// Its place, kept as long as it is in the list: the route metric follows it.
     pub slot: Slot,

@@ -103,6 +103,11 @@ ranged! {
     Mtu(u16, "u16"), 1280..=u16::MAX, "MTU below 1280"
 }
 
+impl Mtu {
+    /// The least that every IPv6 link has.
+    pub const MIN: Self = Self(1280);
+}
+
 #[expect(clippy::cast_possible_truncation, reason = "a constant of 64")]
 const MAX_ROUTERS_U8: u8 = MAX_ROUTERS as u8;
 #[expect(clippy::cast_possible_truncation, reason = "a constant of 3")]

@@ -1,1 +1,13 @@
-//! Placeholder.
+//! The tests' own lab: a site in namespaces, the daemon on its host, and what can be seen of both.
+//!
+//! Only for tests, so it panics when something is not as it must be.
+
+pub mod daemon;
+pub mod expect;
+pub mod forge;
+pub mod ip;
+pub mod netns;
+pub mod ping;
+pub mod process;
+pub mod site;
+pub mod wait;

@@ -3,11 +3,279 @@
 //! No I/O, no clock, no randomness of its own: [`Engine::handle`] is given the time and a seed was
 //! given to [`Engine::new`].
 
+mod accept;
 mod action;
+mod addrconf;
+mod asked;
+mod context;
+mod counters;
 mod input;
+mod learnt;
+mod lifetime;
+mod pace;
+mod prl;
+mod resolve;
+mod rng;
+mod solicit;
+mod text;
 mod time;
+mod view;
 pub mod wire;
+mod wish;
+
+use std::time::Duration;
+
+use isatapd_proto::{
+    Command, Config, HostName, Level, Link, Outcome, Request, RouterSpec, Seq, State, Tunnel,
+    UnicastV4,
+};
+
+use self::accept::{Gate, Packet};
+use self::addrconf::Prefixes;
+use self::context::Context;
+use self::counters::Counter;
+use self::prl::Prl;
+use self::resolve::Resolver;
+use self::wish::Wishes;
 
 pub use action::Action;
 pub use input::Input;
 pub use time::Instant;
+
+/// All that is known, and what follows from it.
+#[derive(Debug)]
+pub struct Engine {
+    cx: Context,
+    /// Where the PRL comes from; `None` before the first configuration.
+    routers: Option<Vec<RouterSpec>>,
+    solicit_interval: Option<Duration>,
+    tunnel: Option<Tunnel>,
+    resolver: Resolver,
+    prl: Prl,
+    gate: Gate,
+    prefixes: Prefixes,
+    wishes: Wishes,
+    reported: Option<State>,
+}
+
+impl Engine {
+    /// Knows nothing yet. All randomness comes of `seed`.
+    pub fn new(seed: [u8; 32]) -> Self {
+        Self {
+            cx: Context::new(seed),
+            routers: None,
+            solicit_interval: None,
+            tunnel: None,
+            resolver: Resolver::default(),
+            prl: Prl::default(),
+            gate: Gate::default(),
+            prefixes: Prefixes::default(),
+            wishes: Wishes::default(),
+            reported: None,
+        }
+    }
+
+    /// Takes in what happened and does what is due: what is to be done, in order. `now` never goes
+    /// back.
+    pub fn handle(&mut self, now: Instant, input: Input<'_>) -> Vec<Action> {
+        self.cx.now = now.max(self.cx.now);
+        self.expire();
+        self.take(input);
+        if self.routers.is_some() {
+            self.settle();
+        }
+        self.cx.take_actions()
+    }
+
+    /// When [`Input::Timer`] is due; later than the last `now`. `None`: never.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.routers.as_ref()?;
+        let routers = self.prl.iter().filter_map(|(_, router)| router.learnt.deadline());
+        let wishes = self.tunnel.and_then(|_| self.wishes.deadline());
+        routers
+            .chain(self.resolver.deadline(&self.prl))
+            .chain(self.prl.deadline())
+            .chain(self.prefixes.deadline())
+            .chain(wishes)
+            .min()
+    }
+
+    fn take(&mut self, input: Input<'_>) {
+        let cx = &mut self.cx;
+        match input {
+            Input::Config(config) => self.configure(config),
+            Input::Resolver { servers, resolv_conf, hosts } => {
+                self.resolver.files(cx, servers, resolv_conf, hosts);
+            }
+            Input::Link(link) => self.follow(link),
+            Input::RouterSocket { slot, router, form } => {
+                let known = self.prl.get_mut(slot).filter(|known| known.address == router);
+                if let Some(router) = known {
+                    router.schedule.socket(cx.now, form);
+                }
+            }
+            Input::Packet { slot, form, source, hop_limit, bytes } => {
+                self.hear(&Packet { slot, form, source, hop_limit, bytes });
+            }
+            Input::SolicitFailed { slot, error, .. } => {
+                cx.counters.count(Counter::SolicitationsFailed);
+                if let Some(router) = self.prl.get_mut(slot)
+                    && router.schedule.failed(&error)
+                {
+                    let router = router.address;
+                    cx.log(Level::Warning, format_args!("router {router}: not solicited, {error}"));
+                }
+            }
+            Input::DnsReady(id) => self.resolver.ready(cx, id),
+            Input::DnsReply { id, bytes } => self.resolver.replied(cx, id, bytes),
+            Input::DnsFailed { id, .. } => self.resolver.failed(cx, id),
+            Input::Done { seq, outcome } => self.done(seq, outcome),
+            Input::Command(Command::Reload) => {
+                self.resolver.reload(cx);
+                self.prl.restart(cx.now);
+                self.prl.retry(cx);
+            }
+            Input::Command(Command::Dump) => view::dump(self),
+            Input::Timer => {}
+        }
+    }
+
+    fn configure(&mut self, config: Config) {
+        let Config { routers, solicit_interval, prl_refresh, level } = config;
+        self.cx.level = level;
+        self.solicit_interval = solicit_interval;
+        if self.routers.replace(routers.to_vec()).is_none() {
+            self.cx.send(Request::StartupDone);
+        }
+        let names = routers.iter().filter_map(|spec| match spec {
+            RouterSpec::Name(name) => Some(name.clone()),
+            RouterSpec::Address(_) => None,
+        });
+        self.resolver.configure(&mut self.cx, names.collect::<Vec<HostName>>(), prl_refresh);
+    }
+
+    /// The state of the tunnel, as often as it is told.
+    fn follow(&mut self, Link { tunnel }: Link) {
+        let before = std::mem::replace(&mut self.tunnel, tunnel);
+        if tunnel == before {
+            return;
+        }
+        let cx = &mut self.cx;
+        if tunnel.map(|t| t.locator) == before.map(|t| t.locator) {
+            // Another MTU.
+            self.wishes.touch();
+            return;
+        }
+        self.prl.close_sockets();
+        self.prl.retry(cx);
+        self.wishes.renew();
+        match tunnel {
+            Some(Tunnel { locator, mtu }) => {
+                let mtu = mtu.get();
+                cx.log(Level::Notice, format_args!("tunnel: up, locator {locator}, MTU {mtu}"));
+            }
+            None => cx.log(Level::Notice, format_args!("tunnel: down, no locator")),
+        }
+    }
+
+    fn hear(&mut self, packet: &Packet<'_>) {
+        let cx = &mut self.cx;
+        let Some(advert) = self.gate.pass(cx, &self.prl, packet) else { return };
+        let Some(router) = self.prl.get_mut(packet.slot) else { return };
+        if !router.schedule.awaits() {
+            cx.counters.count(Counter::Unsolicited);
+        }
+        let address = router.address;
+        if router.learnt.heard.is_none() {
+            cx.log(Level::Info, format_args!("router {address}: answers"));
+        }
+        router.learnt.apply(cx, address, packet.form, &advert);
+        let interval = self.solicit_interval;
+        router.schedule.answer(cx.now, packet.form, &advert, interval, &mut cx.rng);
+        for option in &advert.prefixes {
+            self.prefixes.apply(cx, (packet.slot, address), option);
+        }
+        self.wishes.retry();
+    }
+
+    fn done(&mut self, seq: Seq, outcome: Outcome) {
+        let cx = &mut self.cx;
+        if outcome != Outcome::Done {
+            cx.counters.count(Counter::RequestsRefused);
+        }
+        self.resolver.done(cx, seq);
+        self.prl.done(cx, seq, outcome);
+        self.wishes.done(cx, seq, outcome);
+    }
+
+    /// Forgets what has ended.
+    fn expire(&mut self) {
+        let mut any = self.prefixes.expire(&mut self.cx);
+        for (_, router) in self.prl.iter_mut() {
+            any |= router.learnt.expire(&mut self.cx, router.address);
+        }
+        if any {
+            self.wishes.touch();
+        }
+    }
+
+    /// Does all that is due.
+    fn settle(&mut self) {
+        self.resolver.tick(&mut self.cx, &self.prl);
+        if self.resolver.take_changed() {
+            self.choose_routers();
+        }
+        self.tell_wishes(false);
+        self.prl.solicit(&mut self.cx);
+        self.report();
+    }
+
+    fn choose_routers(&mut self) {
+        let cx = &mut self.cx;
+        let wanted: Vec<UnicastV4> = self
+            .routers
+            .iter()
+            .flatten()
+            .flat_map(|spec| match spec {
+                RouterSpec::Address(address) => std::slice::from_ref(address),
+                RouterSpec::Name(name) => self.resolver.addresses(name),
+            })
+            .copied()
+            .collect();
+        let Some(gone) = self.prl.update(cx, &wanted) else { return };
+        for slot in &gone {
+            self.prefixes.forget(*slot);
+        }
+        if !gone.is_empty() {
+            // Before the parent hears of it: its routes must not lead to who has left.
+            self.wishes.touch();
+            self.tell_wishes(true);
+        }
+        self.prl.tell(&mut self.cx);
+    }
+
+    fn tell_wishes(&mut self, urgent: bool) {
+        if let Some(tunnel) = self.tunnel {
+            self.wishes.tell(&mut self.cx, &self.prl, &self.prefixes, tunnel, urgent);
+        }
+    }
+
+    fn report(&mut self) {
+        let state = self.state();
+        if let Some(state) = state.filter(|_| state != self.reported) {
+            self.reported = Some(state);
+            self.cx.send(Request::Report(state));
+        }
+    }
+
+    /// How things stand; `None` before the names have been asked for.
+    fn state(&self) -> Option<State> {
+        if self.tunnel.is_some() && self.wishes.works() {
+            Some(State::Working)
+        } else if self.prl.iter().next().is_some() {
+            Some(State::AwaitingRouters)
+        } else {
+            self.resolver.all_asked().then_some(State::AwaitingNames)
+        }
+    }
+}

@@ -1,7 +1,9 @@
 //! Foreign bytes to typed values, once. Nothing here keeps a raw packet.
 
+mod cursor;
 pub mod dns;
 pub mod hosts;
+mod lines;
 pub mod nd_option;
 pub mod resolv_conf;
 pub mod router_advert;

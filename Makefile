@@ -1,0 +1,77 @@
+# `make help` says what there is.
+
+PREFIX     ?= /usr/local
+SBINDIR    ?= $(PREFIX)/sbin
+LIBEXECDIR ?= $(PREFIX)/libexec
+MANDIR     ?= $(PREFIX)/share/man
+LIBDIR     ?= $(PREFIX)/lib
+DESTDIR    ?=
+SECONDS_EACH ?= 60
+
+CARGO   ?= cargo
+INSTALL ?= install
+TARGET  := $(or $(CARGO_TARGET_DIR),target)
+RELEASE := $(TARGET)/release
+
+help:
+	@echo 'make build                     build isatapd and isatapd-child'
+	@echo 'make install                   install them, with manual pages (DESTDIR=, PREFIX=$(PREFIX))'
+	@echo 'make uninstall                 remove what install put there'
+	@echo 'make test                      every test and check; installs what these need'
+	@echo 'make lint                      formatting, clippy, crate rules, manual pages'
+	@echo 'make fuzz                      fuzz each target (SECONDS_EACH=$(SECONDS_EACH))'
+	@echo 'make bench                     start and idle figures beside isatapd 0.9.7'
+	@echo 'make clean                     remove what was built'
+
+# The parent starts $(LIBEXECDIR)/isatapd-child and nothing else: the path is compiled in.
+# The child has an empty root, so it must need no loader: it is linked statically, which Cargo
+# can do for one package only by `cargo rustc`.
+build:
+	ISATAPD_LIBEXECDIR=$(LIBEXECDIR) $(CARGO) build --release --locked -p isatapd
+	$(CARGO) rustc --release --locked -p isatapd-child --bin isatapd-child -- -C target-feature=+crt-static
+
+# file under dist/ : place under LIBDIR
+DIST := sysusers.conf:sysusers.d/isatapd.conf \
+	isatapd.service:systemd/system/isatapd.service \
+	networkd.network:systemd/network/70-isatapd.network \
+	networkmanager.conf:NetworkManager/conf.d/90-isatapd.conf
+
+install: build
+	$(INSTALL) -D -m 755 $(RELEASE)/isatapd $(DESTDIR)$(SBINDIR)/isatapd
+	$(INSTALL) -D -m 755 $(RELEASE)/isatapd-child $(DESTDIR)$(LIBEXECDIR)/isatapd-child
+	$(INSTALL) -d $(DESTDIR)$(MANDIR)/man8
+	$(INSTALL) -m 644 man/*.8 $(DESTDIR)$(MANDIR)/man8
+	for d in $(DIST); do $(INSTALL) -D -m 644 dist/$${d%%:*} $(DESTDIR)$(LIBDIR)/$${d#*:} || exit; done
+	sed -i 's|/usr/sbin/isatapd|$(SBINDIR)/isatapd|' $(DESTDIR)$(LIBDIR)/systemd/system/isatapd.service
+	@getent passwd _isatapd >/dev/null || echo 'Now create the user of the child: systemd-sysusers,' \
+		'or useradd --system --home-dir /nonexistent --shell /usr/sbin/nologin _isatapd'
+
+uninstall:
+	$(RM) $(DESTDIR)$(SBINDIR)/isatapd $(DESTDIR)$(LIBEXECDIR)/isatapd-child
+	$(RM) $(patsubst man/%,$(DESTDIR)$(MANDIR)/man8/%,$(wildcard man/*.8))
+	for d in $(DIST); do $(RM) $(DESTDIR)$(LIBDIR)/$${d#*:} || exit; done
+
+test:
+	tests/prepare
+	tests/run
+
+lint:
+	tests/run --lint
+
+# Needs a nightly compiler and cargo-fuzz.
+fuzz:
+	set -e; for t in $$($(CARGO) fuzz list --fuzz-dir tests/fuzz); do \
+		mkdir -p tests/fuzz/corpus/$$t; \
+		$(CARGO) +nightly fuzz run --fuzz-dir tests/fuzz $$t tests/fuzz/corpus/$$t tests/fuzz/seeds/$$t -- \
+			-max_len=4096 -max_total_time=$(SECONDS_EACH); \
+	done
+
+bench:
+	tests/prepare
+	tests/run --stage
+	tests/lab/guest -f -t 1500 tests/bench/control $(RELEASE)/isatapd
+
+clean:
+	$(CARGO) clean
+
+.PHONY: help build install uninstall test lint fuzz bench clean

@@ -1,0 +1,130 @@
+//! Which advertisements are used (RFC 5214 section 8.3.3, RFC 4861 section 6.1.2).
+
+use std::net::Ipv6Addr;
+use std::time::Duration;
+
+use isatapd_proto::isatap::{self, UBit};
+use isatapd_proto::{Level, Slot};
+
+use crate::Instant;
+use crate::context::Context;
+use crate::counters::Counter;
+use crate::pace::Bucket;
+use crate::prl::Prl;
+use crate::wire::router_advert::{self, Malformed, RouterAdvert};
+
+/// Advertisements read in a second: a flood costs no more.
+const ADVERTISEMENTS: Bucket = Bucket::new(200, Duration::from_millis(5));
+/// Between two lines about the same reason.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// An ICMPv6 message as it came in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Packet<'a> {
+    pub(crate) slot: Slot,
+    pub(crate) form: UBit,
+    pub(crate) source: Ipv6Addr,
+    pub(crate) hop_limit: Option<u8>,
+    pub(crate) bytes: &'a [u8],
+}
+
+/// Why an advertisement is not used.
+#[derive(Clone, Copy, Debug)]
+enum Reason {
+    NoRouter,
+    HopLimit(Option<u8>),
+    Source,
+    Excess,
+    Malformed(Malformed),
+}
+
+impl Reason {
+    const fn counter(self) -> Counter {
+        match self {
+            Self::NoRouter => Counter::NoRouter,
+            Self::HopLimit(_) => Counter::HopLimit,
+            Self::Source => Counter::Source,
+            Self::Excess => Counter::Excess,
+            Self::Malformed(_) => Counter::Malformed,
+        }
+    }
+}
+
+/// The gate that they pass.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    advertisements: Bucket,
+    /// When a line of each reason may be written again.
+    quiet: Vec<(Counter, Instant)>,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self { advertisements: ADVERTISEMENTS, quiet: Vec::new() }
+    }
+}
+
+impl Gate {
+    /// The advertisement that `packet` is, if it is to be used.
+    pub(crate) fn pass(
+        &mut self,
+        cx: &mut Context,
+        prl: &Prl,
+        packet: &Packet<'_>,
+    ) -> Option<RouterAdvert> {
+        match self.check(cx, prl, packet) {
+            Ok(advert) => {
+                cx.counters.count(Counter::Accepted);
+                cx.counters.add(Counter::OptionMalformed, advert.skipped.malformed.into());
+                cx.counters.add(Counter::OptionExcess, advert.skipped.excess.into());
+                Some(advert)
+            }
+            Err(reason) => {
+                self.drop(cx, packet.source, reason);
+                None
+            }
+        }
+    }
+
+    /// The cheap checks first: only a router of the list reaches the parser.
+    fn check(
+        &mut self,
+        cx: &Context,
+        prl: &Prl,
+        packet: &Packet<'_>,
+    ) -> Result<RouterAdvert, Reason> {
+        let router = prl.get(packet.slot).ok_or(Reason::NoRouter)?;
+        if packet.hop_limit != Some(255) {
+            return Err(Reason::HopLimit(packet.hop_limit));
+        }
+        if packet.source != isatap::link_local(router.address, packet.form) {
+            return Err(Reason::Source);
+        }
+        if !self.advertisements.take(cx.now) {
+            return Err(Reason::Excess);
+        }
+        router_advert::parse(packet.bytes).map_err(Reason::Malformed)
+    }
+
+    fn drop(&mut self, cx: &mut Context, source: Ipv6Addr, reason: Reason) {
+        let counter = reason.counter();
+        cx.counters.count(counter);
+        if cx.level < Level::Debug {
+            return;
+        }
+        if self.quiet.iter().any(|(c, until)| *c == counter && *until > cx.now) {
+            return;
+        }
+        self.quiet.retain(|(c, _)| *c != counter);
+        self.quiet.push((counter, cx.now.after(QUIET)));
+        match reason {
+            Reason::HopLimit(Some(limit)) => {
+                cx.log(Level::Debug, format_args!("{source}: {}, {limit}", counter.text()));
+            }
+            Reason::Malformed(why) => {
+                cx.log(Level::Debug, format_args!("{source}: {}, {why}", counter.text()));
+            }
+            _ => cx.log(Level::Debug, format_args!("{source}: {}", counter.text())),
+        }
+    }
+}

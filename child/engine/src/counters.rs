@@ -1,0 +1,71 @@
+//! What is counted instead of being logged each time.
+
+/// Defines the counters, their texts and their number.
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// One thing that is counted.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Counter { $($(#[$doc])* $name,)* }
+
+        impl Counter {
+            /// All of them.
+            pub(crate) const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// For the log.
+            pub(crate) const fn text(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// A20, and RFC 4861 section 6.1.2 holds.
+    Accepted = "advertisements accepted",
+    /// Accepted, but not asked for.
+    Unsolicited = "advertisements not asked for",
+    NoRouter = "advertisements dropped: sender not in the list",
+    HopLimit = "advertisements dropped: hop limit not 255",
+    Source = "advertisements dropped: source not the router's link-local address",
+    Excess = "advertisements dropped: too many in a second",
+    Malformed = "advertisements dropped: malformed",
+    OptionMalformed = "options skipped: malformed",
+    OptionExcess = "options skipped: too many",
+    PrefixRefused = "prefixes refused",
+    RouteRefused = "routes refused",
+    HopLimitRefused = "hop limits below 32 ignored",
+    NoRoom = "prefixes, routes or DNS entries beyond what is kept",
+    Solicitations = "solicitations sent",
+    SolicitationsFailed = "solicitations not sent",
+    Queries = "DNS queries sent",
+    RepliesMalformed = "DNS replies that are no answer",
+    QueriesUnanswered = "DNS queries without answer",
+    ServersFailed = "DNS servers that failed",
+    NotARouter = "addresses in the DNS or hosts that no router can have",
+    RequestsRefused = "requests to the parent refused or failed",
+    LinesLeftOut = "log lines left out",
+}
+
+/// All counts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counters([u64; Counter::ALL.len()]);
+
+impl Counters {
+    /// One more.
+    pub(crate) fn count(&mut self, counter: Counter) {
+        self.add(counter, 1);
+    }
+
+    /// So many more.
+    pub(crate) fn add(&mut self, counter: Counter, more: usize) {
+        let more = u64::try_from(more).unwrap_or(u64::MAX);
+        if let Some(count) = self.0.get_mut(counter as usize) {
+            *count = count.saturating_add(more);
+        }
+    }
+
+    /// Those that are not zero.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Counter, u64)> {
+        Counter::ALL.iter().copied().zip(self.0).filter(|(_, count)| *count > 0)
+    }
+}

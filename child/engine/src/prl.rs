@@ -1,0 +1,196 @@
+//! The Potential Router List (RFC 5214 section 8.3.2): which router is in which slot.
+
+use std::collections::BTreeMap;
+
+use isatapd_proto::isatap::UBit;
+use isatapd_proto::{
+    Bounded, Level, MAX_ROUTERS, Outcome, Request, RouterWish, Seq, Slot, UnicastV4,
+};
+
+use crate::asked::Asked;
+use crate::context::Context;
+use crate::counters::Counter;
+use crate::learnt::Learnt;
+use crate::pace::PerSecond;
+use crate::solicit::Schedule;
+use crate::text::Count;
+use crate::wire::router_solicit;
+use crate::{Action, Instant};
+
+/// Solicitations a second, of all routers together.
+pub(crate) const SOLICITATIONS_PER_SECOND: usize = 10;
+
+/// One router of the list.
+#[derive(Clone, Debug)]
+pub(crate) struct Router {
+    pub(crate) address: UnicastV4,
+    pub(crate) schedule: Schedule,
+    pub(crate) learnt: Learnt,
+}
+
+/// The list.
+#[derive(Debug)]
+pub(crate) struct Prl {
+    routers: BTreeMap<Slot, Router>,
+    sent: PerSecond<SOLICITATIONS_PER_SECOND>,
+    /// The request that tells the parent the list.
+    asked: Asked,
+    /// Whether the list is longer than is used.
+    too_long: bool,
+}
+
+impl Default for Prl {
+    fn default() -> Self {
+        Self {
+            routers: BTreeMap::new(),
+            sent: PerSecond::default(),
+            asked: Asked::new("router list", "when the tunnel changes"),
+            too_long: false,
+        }
+    }
+}
+
+impl Prl {
+    /// Makes `wanted`, in the operator's order, the list: members that stay keep their slots, new
+    /// ones take the first that are free. The slots of those that left; `None` if nothing changed.
+    pub(crate) fn update(&mut self, cx: &mut Context, wanted: &[UnicastV4]) -> Option<Vec<Slot>> {
+        let mut chosen = self.choose(cx, wanted);
+        let gone: Vec<_> =
+            self.iter().filter(|(_, r)| !chosen.contains(&r.address)).map(|(s, _)| s).collect();
+        for slot in &gone {
+            self.routers.remove(slot);
+            cx.act(Action::CloseRouter(*slot));
+        }
+        chosen.retain(|address| self.slot_of(*address).is_none());
+        let changed = !gone.is_empty() || !chosen.is_empty();
+        let mut free = (0..=u8::MAX).map_while(|slot| Slot::try_from(slot).ok());
+        for address in chosen {
+            let schedule = Schedule::new(UBit::of(address.get()));
+            let router = Router { address, schedule, learnt: Learnt::default() };
+            if let Some(slot) = free.find(|slot| !self.routers.contains_key(slot)) {
+                self.routers.insert(slot, router);
+            }
+        }
+        changed.then_some(gone)
+    }
+
+    /// Each of `wanted` once, at most 64: present members first if there are more, so that a name
+    /// whose answers change their order does not change the list.
+    fn choose(&mut self, cx: &mut Context, wanted: &[UnicastV4]) -> Vec<UnicastV4> {
+        let mut chosen = Vec::new();
+        for address in wanted {
+            if !chosen.contains(address) {
+                chosen.push(*address);
+            }
+        }
+        let excess = chosen.len().saturating_sub(MAX_ROUTERS);
+        if excess > 0 {
+            chosen.sort_by_key(|address| self.slot_of(*address).is_none());
+            chosen.truncate(MAX_ROUTERS);
+            if !self.too_long {
+                cx.log(
+                    Level::Warning,
+                    format_args!("router list: {excess} more than {MAX_ROUTERS}, left out"),
+                );
+            }
+        }
+        self.too_long = excess > 0;
+        chosen
+    }
+
+    /// Tells the parent the list; not before there is one.
+    pub(crate) fn tell(&mut self, cx: &mut Context) {
+        if self.routers.is_empty() && !self.asked.was_sent() {
+            return;
+        }
+        let list = self.iter().map(|(slot, r)| RouterWish { slot, router: r.address });
+        let list = Bounded::first_of(list);
+        log_list(cx, &list);
+        self.asked.sent(cx.send(Request::SetRouters(list)));
+    }
+
+    /// Tells it again if that went wrong.
+    pub(crate) fn retry(&mut self, cx: &mut Context) {
+        if self.asked.trouble() {
+            self.tell(cx);
+        }
+    }
+
+    /// The parent's answer.
+    pub(crate) fn done(&mut self, cx: &mut Context, seq: Seq, outcome: Outcome) {
+        self.asked.done(cx, seq, outcome);
+    }
+
+    /// All routers, by slot.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Slot, &Router)> {
+        self.routers.iter().map(|(slot, router)| (*slot, router))
+    }
+
+    /// All routers, by slot.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (Slot, &mut Router)> {
+        self.routers.iter_mut().map(|(slot, router)| (*slot, router))
+    }
+
+    /// The router at `slot`.
+    pub(crate) fn get(&self, slot: Slot) -> Option<&Router> {
+        self.routers.get(&slot)
+    }
+
+    /// The router at `slot`.
+    pub(crate) fn get_mut(&mut self, slot: Slot) -> Option<&mut Router> {
+        self.routers.get_mut(&slot)
+    }
+
+    fn slot_of(&self, address: UnicastV4) -> Option<Slot> {
+        self.iter().find(|(_, router)| router.address == address).map(|(slot, _)| slot)
+    }
+
+    /// Solicits those whose time has come, the longest due first, as many as may be.
+    pub(crate) fn solicit(&mut self, cx: &mut Context) {
+        let due = |(slot, router): (&Slot, &Router)| Some((router.schedule.due()?, *slot));
+        let mut due: Vec<_> = self.routers.iter().filter_map(due).collect();
+        due.retain(|(at, _)| *at <= cx.now);
+        due.sort_unstable();
+        for (_, slot) in due {
+            if self.sent.ready_at() > cx.now {
+                return;
+            }
+            let Some(router) = self.routers.get_mut(&slot) else { continue };
+            let form = router.schedule.sent(cx.now, &mut cx.rng);
+            self.sent.note(cx.now);
+            cx.counters.count(Counter::Solicitations);
+            cx.act(Action::Solicit { slot, form, bytes: router_solicit::build() });
+        }
+    }
+
+    /// When the next solicitation may leave.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let due = self.routers.values().filter_map(|router| router.schedule.due()).min()?;
+        Some(due.max(self.sent.ready_at()))
+    }
+
+    /// When the first of these routers is solicited next.
+    pub(crate) fn next_solicitation(&self, of: &[UnicastV4]) -> Option<Instant> {
+        let routers = self.routers.values().filter(|router| of.contains(&router.address));
+        routers.filter_map(|router| router.schedule.due()).min()
+    }
+
+    /// All router sockets are gone.
+    pub(crate) fn close_sockets(&mut self) {
+        self.routers.values_mut().for_each(|router| router.schedule.close());
+    }
+
+    /// Solicits all anew.
+    pub(crate) fn restart(&mut self, now: Instant) {
+        self.routers.values_mut().for_each(|router| router.schedule.restart(now));
+    }
+}
+
+/// As many as fit a line; the dump has all.
+fn log_list(cx: &mut Context, list: &[RouterWish]) {
+    const SHOWN: usize = 16;
+    let shown: Vec<_> = list.iter().take(SHOWN).map(|wish| wish.router.to_string()).collect();
+    let (count, shown) = (Count(list.len(), "router", "s"), shown.join(" "));
+    let more = if list.len() > SHOWN { " and more" } else { "" };
+    cx.log(Level::Notice, format_args!("router list: {count}, {shown}{more}"));
+}

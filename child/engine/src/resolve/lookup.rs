@@ -1,0 +1,215 @@
+//! One lookup: a name through its candidates, name servers, rounds and transports.
+
+use std::collections::VecDeque;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use isatapd_proto::{DnsId, HostName, ServerIndex, Transport};
+
+use crate::wire::dns::Reply;
+use crate::wire::resolv_conf::ResolvConf;
+use crate::{Instant, rng::Rng};
+
+/// The first wait for a reply; it doubles with each round, up to the `timeout` of resolv.conf.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+
+/// What a lookup comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Finding {
+    /// The name has addresses.
+    Addresses {
+        /// The full name.
+        name: HostName,
+        /// At least one, of any kind.
+        addresses: Vec<Ipv4Addr>,
+        /// How long they hold.
+        ttl: Duration,
+        /// More than are used.
+        left_out: usize,
+    },
+    /// It has none.
+    Trouble(Trouble),
+}
+
+/// Why a lookup found nothing. The first two are answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// No candidate exists.
+    NoSuchName,
+    /// A candidate exists, without IPv4 addresses that could be routers'.
+    NoAddress,
+    /// All name servers failed.
+    ServersFail,
+    /// A name server did not answer.
+    NoAnswer,
+    /// resolv.conf has no name server.
+    NoServers,
+}
+
+/// The query under way.
+#[derive(Debug)]
+pub(super) struct Query {
+    pub(super) socket: DnsId,
+    /// The id and when the wait is over, once it is sent.
+    pub(super) sent: Option<(u16, Instant)>,
+}
+
+/// A lookup under way.
+#[derive(Debug)]
+pub(super) struct Lookup {
+    since: Instant,
+    /// The first one is asked for.
+    candidates: VecDeque<HostName>,
+    servers: u8,
+    attempts: u8,
+    longest_wait: Duration,
+    /// The name server that comes first (option rotate).
+    first: u8,
+    round: u8,
+    /// Name servers tried in this round.
+    tried: u8,
+    transport: Transport,
+    edns: bool,
+    /// `None`: waits for a socket.
+    pub(super) query: Option<Query>,
+    /// Whether a name server left this candidate unanswered.
+    silent: bool,
+    /// The worst of the candidates before.
+    trouble: Trouble,
+}
+
+impl Lookup {
+    /// There is at least one candidate and one name server of `servers`, the second number of
+    /// which comes first.
+    pub(super) fn new(
+        since: Instant,
+        candidates: VecDeque<HostName>,
+        (servers, first): (u8, u8),
+        conf: &ResolvConf,
+    ) -> Self {
+        Self {
+            since,
+            candidates,
+            servers,
+            attempts: conf.attempts,
+            longest_wait: conf.timeout,
+            first,
+            round: 0,
+            tried: 0,
+            transport: Transport::Udp,
+            edns: true,
+            query: None,
+            silent: false,
+            trouble: Trouble::NoSuchName,
+        }
+    }
+
+    /// When it began.
+    pub(super) const fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// The full name asked for.
+    pub(super) fn candidate(&self) -> Option<&HostName> {
+        self.candidates.front()
+    }
+
+    /// The name server to ask, and how.
+    pub(super) fn server(&self) -> Option<(ServerIndex, Transport)> {
+        let index = self.first.saturating_add(self.tried).checked_rem(self.servers)?;
+        Some((index.try_into().ok()?, self.transport))
+    }
+
+    /// Whether EDNS is used.
+    pub(super) const fn edns(&self) -> bool {
+        self.edns
+    }
+
+    /// The socket of the query under way.
+    pub(super) fn socket(&self) -> Option<DnsId> {
+        self.query.as_ref().map(|query| query.socket)
+    }
+
+    /// When the wait for a reply is over.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.query.as_ref()?.sent.map(|(_, deadline)| deadline)
+    }
+
+    /// The query is sent: its id.
+    pub(super) fn asked(&mut self, now: Instant, rng: &mut Rng) -> u16 {
+        let id = rng.id();
+        let factor = 1_u32.checked_shl(self.round.into()).unwrap_or(u32::MAX);
+        let wait = FIRST_WAIT.saturating_mul(factor).min(self.longest_wait);
+        if let Some(query) = &mut self.query {
+            query.sent = Some((id, now.after(wait)));
+        }
+        id
+    }
+
+    /// The name server has replied; what the lookup comes to, if it is over. The socket is the
+    /// caller's to close.
+    pub(super) fn replied(&mut self, reply: Reply) -> Option<Finding> {
+        self.query = None;
+        match reply {
+            Reply::Addresses { addresses, ttl, left_out } => {
+                let name = self.candidates.pop_front()?;
+                Some(Finding::Addresses { name, addresses, ttl, left_out })
+            }
+            Reply::NoSuchName { .. } => self.next_candidate(Trouble::NoSuchName),
+            Reply::NoData { .. } => self.next_candidate(Trouble::NoAddress),
+            Reply::FormatError if self.edns => {
+                self.edns = false;
+                None
+            }
+            Reply::Truncated if self.transport == Transport::Udp => {
+                self.transport = Transport::Tcp;
+                None
+            }
+            Reply::FormatError | Reply::Truncated | Reply::ServerFailure(_) => self.next_server(),
+        }
+    }
+
+    /// The name server has not answered, or cannot be reached; likewise.
+    pub(super) fn unanswered(&mut self) -> Option<Finding> {
+        self.query = None;
+        self.silent = true;
+        self.next_server()
+    }
+
+    /// The candidate makes no query; likewise.
+    pub(super) fn impossible(&mut self) -> Option<Finding> {
+        self.query = None;
+        self.next_candidate(Trouble::NoSuchName)
+    }
+
+    fn next_server(&mut self) -> Option<Finding> {
+        self.transport = Transport::Udp;
+        self.edns = true;
+        self.tried = self.tried.saturating_add(1);
+        if self.tried < self.servers {
+            return None;
+        }
+        self.tried = 0;
+        self.round = self.round.saturating_add(1);
+        if self.round < self.attempts {
+            return None;
+        }
+        if self.silent {
+            // The next candidate might be answered by somebody else's domain.
+            return Some(Finding::Trouble(Trouble::NoAnswer));
+        }
+        self.next_candidate(Trouble::ServersFail)
+    }
+
+    fn next_candidate(&mut self, why: Trouble) -> Option<Finding> {
+        self.trouble = match (self.trouble, why) {
+            (Trouble::ServersFail, _) | (_, Trouble::ServersFail) => Trouble::ServersFail,
+            (Trouble::NoAddress, _) => Trouble::NoAddress,
+            _ => why,
+        };
+        self.candidates.pop_front();
+        (self.round, self.tried, self.silent) = (0, 0, false);
+        (self.transport, self.edns) = (Transport::Udp, true);
+        self.candidates.is_empty().then_some(Finding::Trouble(self.trouble))
+    }
+}

@@ -1,0 +1,294 @@
+//! Names to routers: our own stub resolver, which sees TTLs and asks nobody but the name servers of
+//! resolv.conf (never LLMNR, mDNS or NetBIOS).
+
+mod candidates;
+mod lookup;
+mod name;
+mod sockets;
+
+use std::time::Duration;
+
+use isatapd_proto::{DnsId, HostName, MAX_FILE, MAX_NAME_SERVERS, Seq, UnicastV4};
+
+use self::lookup::{Finding, Lookup, Query, Trouble};
+use self::name::{Known, Name, Next, Phase};
+use self::sockets::Sockets;
+use crate::context::Context;
+use crate::counters::Counter;
+use crate::prl::Prl;
+use crate::wire::resolv_conf::{self, ResolvConf};
+use crate::wire::{dns, hosts};
+use crate::{Action, Instant};
+
+/// All names and the lookups under way.
+#[derive(Debug, Default)]
+pub(crate) struct Resolver {
+    names: Vec<Name>,
+    /// `None` until the parent has told.
+    files: Option<Files>,
+    sockets: Sockets,
+    /// PrlRefreshInterval.
+    refresh: Option<Duration>,
+    /// The name server that the next lookup begins with (option rotate).
+    turn: u8,
+    /// Whether the routers of a name are others than before.
+    changed: bool,
+}
+
+#[derive(Debug)]
+struct Files {
+    servers: u8,
+    conf: ResolvConf,
+    /// The hosts file, for names that come later.
+    hosts: Vec<u8>,
+}
+
+impl Resolver {
+    /// These are the names; what is known of those that stay is kept.
+    pub(crate) fn configure(
+        &mut self,
+        cx: &mut Context,
+        names: Vec<HostName>,
+        refresh: Option<Duration>,
+    ) {
+        let mut before = std::mem::take(&mut self.names);
+        for name in names {
+            if self.names.iter().any(|n| n.host == name) {
+                continue;
+            }
+            let known = before.iter().position(|n| n.host == name);
+            self.names.push(known.map_or_else(|| Name::new(name), |at| before.swap_remove(at)));
+        }
+        for Name { phase, .. } in before {
+            self.abandon(cx, phase);
+        }
+        let other = std::mem::replace(&mut self.refresh, refresh) != refresh;
+        self.changed = true;
+        for place in 0..self.names.len() {
+            if self.names.get(place).is_some_and(|name| other || !name.asked) {
+                self.start_unless_asking(cx, place);
+            }
+        }
+    }
+
+    /// The files have changed: all names are looked up anew.
+    pub(crate) fn files(
+        &mut self,
+        cx: &mut Context,
+        servers: u8,
+        resolv_conf: &[u8],
+        hosts: &[u8],
+    ) {
+        let most = u8::try_from(MAX_NAME_SERVERS).unwrap_or(u8::MAX);
+        let hosts = hosts.get(..MAX_FILE).unwrap_or(hosts).to_vec();
+        let conf = resolv_conf::parse(resolv_conf);
+        self.files = Some(Files { servers: servers.min(most), conf, hosts });
+        self.names.iter_mut().for_each(Name::reset_backoff);
+        for place in 0..self.names.len() {
+            self.start(cx, place);
+        }
+    }
+
+    /// Looks all names up that are not being looked up.
+    pub(crate) fn reload(&mut self, cx: &mut Context) {
+        self.names.iter_mut().for_each(Name::reset_backoff);
+        for place in 0..self.names.len() {
+            self.start_unless_asking(cx, place);
+        }
+    }
+
+    fn start_unless_asking(&mut self, cx: &mut Context, place: usize) {
+        if self.names.get(place).is_some_and(|n| matches!(n.phase, Phase::Waiting(_))) {
+            self.start(cx, place);
+        }
+    }
+
+    /// A new lookup, from the beginning.
+    fn start(&mut self, cx: &mut Context, place: usize) {
+        let (Some(files), Some(name)) = (&self.files, self.names.get_mut(place)) else { return };
+        let before = std::mem::replace(&mut name.phase, Phase::Waiting(Next::OnChange));
+        let listed = hosts::lookup(&files.hosts, &name.host);
+        let in_hosts = !listed.is_empty();
+        self.changed |= in_hosts && name.found_in_hosts(cx, &listed);
+        let usable = listed.iter().any(|address| UnicastV4::try_from(*address).is_ok());
+        if !usable {
+            if files.servers == 0 {
+                let none = Finding::Trouble(Trouble::NoServers);
+                self.changed |= name.found(cx, none, self.refresh, &files.conf.search);
+            } else {
+                let first = if files.conf.rotate { self.turn } else { 0 };
+                self.turn = self.turn.wrapping_add(1).checked_rem(files.servers).unwrap_or(0);
+                let candidates = candidates::candidates(&name.host, &files.conf);
+                let lookup = Lookup::new(cx.now, candidates, (files.servers, first), &files.conf);
+                name.phase = Phase::Asking(Box::new(lookup));
+            }
+        }
+        self.abandon(cx, before);
+    }
+
+    fn abandon(&mut self, cx: &mut Context, phase: Phase) {
+        if let Phase::Asking(lookup) = phase
+            && let Some(id) = lookup.socket()
+        {
+            self.sockets.close(cx, id);
+        }
+    }
+
+    /// The socket is there: asks.
+    pub(crate) fn ready(&mut self, cx: &mut Context, id: DnsId) {
+        let wanted = self.sockets.ready(id);
+        let lookup = self.names.iter_mut().find_map(|name| name.lookup_of(id));
+        let Some(lookup) = lookup.filter(|_| wanted) else {
+            self.sockets.lost(cx, id);
+            return;
+        };
+        let query_id = lookup.asked(cx.now, &mut cx.rng);
+        let edns = lookup.edns();
+        let query = lookup.candidate().and_then(|name| dns::query(query_id, name, edns));
+        if let Some(bytes) = query {
+            cx.counters.count(Counter::Queries);
+            cx.act(Action::SendDns { id, bytes });
+        } else {
+            self.sockets.close(cx, id);
+            self.step(cx, id, Lookup::impossible);
+        }
+    }
+
+    /// A message came. What is no answer to the question is waited past: a forged one must not end
+    /// the lookup.
+    pub(crate) fn replied(&mut self, cx: &mut Context, id: DnsId, bytes: &[u8]) {
+        let Some(lookup) = self.names.iter_mut().find_map(|name| name.lookup_of(id)) else {
+            return;
+        };
+        let sent = lookup.query.as_ref().and_then(|query| query.sent);
+        let (Some((query_id, _)), Some(name)) = (sent, lookup.candidate()) else { return };
+        match dns::parse(bytes, query_id, name) {
+            Ok(reply) => {
+                if let dns::Reply::ServerFailure(_) = reply {
+                    cx.counters.count(Counter::ServersFailed);
+                }
+                self.sockets.close(cx, id);
+                self.step(cx, id, |lookup| lookup.replied(reply));
+            }
+            Err(_) => cx.counters.count(Counter::RepliesMalformed),
+        }
+    }
+
+    /// The socket failed.
+    pub(crate) fn failed(&mut self, cx: &mut Context, id: DnsId) {
+        cx.counters.count(Counter::ServersFailed);
+        self.sockets.lost(cx, id);
+        self.step(cx, id, Lookup::unanswered);
+    }
+
+    /// The parent's answer: without a socket, the name server counts as failed.
+    pub(crate) fn done(&mut self, cx: &mut Context, seq: Seq) {
+        if let Some(id) = self.sockets.done(seq) {
+            cx.counters.count(Counter::ServersFailed);
+            self.step(cx, id, Lookup::unanswered);
+        }
+    }
+
+    /// Takes the lookup of this socket one step further.
+    fn step(
+        &mut self,
+        cx: &mut Context,
+        id: DnsId,
+        step: impl FnOnce(&mut Lookup) -> Option<Finding>,
+    ) {
+        let (Some(name), Some(files)) =
+            (self.names.iter_mut().find(|name| name.uses(id)), &self.files)
+        else {
+            return;
+        };
+        if let Some(finding) = name.lookup_of(id).and_then(step) {
+            self.changed |= name.found(cx, finding, self.refresh, &files.conf.search);
+        }
+    }
+
+    /// Does what is due; then as many lookups go on as there are sockets.
+    pub(crate) fn tick(&mut self, cx: &mut Context, prl: &Prl) {
+        for place in 0..self.names.len() {
+            let Some(name) = self.names.get(place) else { continue };
+            if name.due(prl).is_none_or(|due| due > cx.now) {
+                continue;
+            }
+            if let Phase::Asking(lookup) = &name.phase {
+                let Some(id) = lookup.socket() else { continue };
+                cx.counters.count(Counter::QueriesUnanswered);
+                self.sockets.close(cx, id);
+                self.step(cx, id, Lookup::unanswered);
+            } else {
+                self.start(cx, place);
+            }
+        }
+        self.open_sockets(cx);
+    }
+
+    /// First come, first served: names that fail and try again must not keep others from their turn.
+    fn open_sockets(&mut self, cx: &mut Context) {
+        let mut waiting: Vec<_> = self
+            .names
+            .iter_mut()
+            .filter_map(|name| match &mut name.phase {
+                Phase::Asking(lookup) if lookup.query.is_none() => Some(lookup),
+                _ => None,
+            })
+            .collect();
+        waiting.sort_by_key(|lookup| lookup.since());
+        for lookup in waiting {
+            if !self.sockets.has_room() {
+                return;
+            }
+            if let Some((server, transport)) = lookup.server() {
+                let socket = self.sockets.open(cx, server, transport);
+                lookup.query = Some(Query { socket, sent: None });
+            }
+        }
+    }
+
+    /// When something is due.
+    pub(crate) fn deadline(&self, prl: &Prl) -> Option<Instant> {
+        self.names.iter().filter_map(|name| name.due(prl)).min()
+    }
+
+    /// Whether the routers of a name are others than at the last call.
+    pub(crate) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// The routers of `name`.
+    pub(crate) fn addresses(&self, name: &HostName) -> &[UnicastV4] {
+        self.names.iter().find(|n| n.host == *name).map_or(&[], Name::addresses)
+    }
+
+    /// Whether each name has been looked up once.
+    pub(crate) fn all_asked(&self) -> bool {
+        self.names.iter().all(|name| name.asked)
+    }
+
+    /// A line for each name, for the operator.
+    pub(crate) fn describe(&self, now: Instant, prl: &Prl) -> Vec<String> {
+        self.names.iter().map(|name| describe(name, now, prl)).collect()
+    }
+}
+
+fn describe(name: &Name, now: Instant, prl: &Prl) -> String {
+    let source = match &name.known {
+        None => String::new(),
+        Some(Known { full: None, .. }) => " of the hosts file".to_owned(),
+        Some(Known { full: Some(full), fresh, .. }) => {
+            format!(" as {full}, time to live {} s", fresh.since(now).as_secs())
+        }
+    };
+    let trouble = name.trouble.map_or_else(String::new, |trouble| format!(", {trouble}"));
+    let next = match (&name.phase, name.due(prl)) {
+        (Phase::Asking(lookup), _) => match lookup.candidate() {
+            Some(candidate) => format!("is being looked up as {candidate}"),
+            None => "is being looked up".to_owned(),
+        },
+        (_, Some(due)) => format!("next lookup in {} s", due.since(now).as_secs()),
+        (_, None) => "next lookup when the files change".to_owned(),
+    };
+    format!("{}: {}{source}{trouble}, {next}", name.host, name.count())
+}

@@ -1,0 +1,202 @@
+//! When to solicit one router, and by which of its two addresses (RFC 5214 section 8.3.4,
+//! RFC 7559).
+
+use std::time::Duration;
+
+use isatapd_proto::isatap::UBit;
+use isatapd_proto::{Lifetime, Text};
+
+use crate::wire::router_advert::RouterAdvert;
+use crate::{Instant, rng::Rng};
+
+/// MinRouterSolicitInterval (RFC 5214 section 8.3.1).
+pub(crate) const MIN_ROUTER_SOLICIT_INTERVAL: Duration = Duration::from_mins(2);
+/// IRT (RFC 7559 section 2).
+const IRT: Duration = Duration::from_secs(4);
+/// MRT (RFC 7559 section 2).
+const MRT: Duration = Duration::from_hours(1);
+/// The longest time between solicitations of a router that answers.
+const MAX_INTERVAL: Duration = Duration::from_hours(1);
+/// No router is solicited more often, whatever happens.
+const LEAST_GAP: Duration = Duration::from_secs(1);
+/// How long a socket of the other form waits for that of the preferred one.
+const FORM_DELAY: Duration = Duration::from_secs(1);
+/// Solicitations without answer after which the other form is tried again.
+const MISSES: u32 = 2;
+
+/// The solicitations of one router.
+#[derive(Clone, Debug)]
+pub(crate) struct Schedule {
+    /// The form that the router's address suggests.
+    preferred: UBit,
+    /// Forms of which there is a socket.
+    sockets: Vec<UBit>,
+    /// The next one; `None` without a socket.
+    due: Option<Instant>,
+    /// RT of RFC 8415 section 15, while backing off.
+    timeout: Option<Duration>,
+    /// The last one.
+    sent: Option<Instant>,
+    /// The form that has answered.
+    answered: Option<UBit>,
+    /// Solicitations since the last answer.
+    misses: u32,
+    /// None was sent since there are sockets.
+    fresh: bool,
+    /// What the system last said to a solicitation.
+    error: Option<Text<64>>,
+}
+
+impl Schedule {
+    pub(crate) fn new(preferred: UBit) -> Self {
+        Self {
+            preferred,
+            sockets: Vec::new(),
+            due: None,
+            timeout: None,
+            sent: None,
+            answered: None,
+            misses: 0,
+            fresh: true,
+            error: None,
+        }
+    }
+
+    /// There is a socket of this form: the first solicitation leaves at once by the preferred form.
+    /// RFC 4861 section 6.3.7 has a random delay here, which spreads the hosts of a link after a
+    /// power failure; a parent that starts late does that as well.
+    pub(crate) fn socket(&mut self, now: Instant, form: UBit) {
+        if !self.sockets.contains(&form) {
+            self.sockets.push(form);
+        }
+        if self.fresh {
+            let first = self.answered.unwrap_or(self.preferred);
+            self.advance(if form == first { now } else { now.after(FORM_DELAY) });
+        }
+    }
+
+    /// All sockets are gone.
+    pub(crate) fn close(&mut self) {
+        let Self { preferred, sent, answered, .. } = *self;
+        *self = Self { sent, answered, ..Self::new(preferred) };
+    }
+
+    /// Solicit anew, at once.
+    pub(crate) fn restart(&mut self, now: Instant) {
+        self.timeout = None;
+        if self.due.is_some() {
+            self.advance(now);
+        }
+    }
+
+    /// Due at `at` or before, but not within a second of the last one.
+    fn advance(&mut self, at: Instant) {
+        let at = self.sent.map_or(at, |sent| at.max(sent.after(LEAST_GAP)));
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
+    }
+
+    /// When the next one is due.
+    pub(crate) const fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// The form that has answered.
+    pub(crate) const fn answered(&self) -> Option<UBit> {
+        self.answered
+    }
+
+    /// Whether an advertisement is expected.
+    pub(crate) const fn awaits(&self) -> bool {
+        self.misses > 0
+    }
+
+    /// A solicitation leaves now: by which form.
+    pub(crate) fn sent(&mut self, now: Instant, rng: &mut Rng) -> UBit {
+        let form = self.next_form();
+        self.misses = self.misses.saturating_add(1);
+        self.sent = Some(now);
+        self.fresh = false;
+        let timeout = match self.timeout {
+            None => rng.spread(IRT, 90, 110),
+            Some(last) => rng.spread(last, 190, 210),
+        };
+        let timeout = if timeout > MRT { rng.spread(MRT, 90, 110) } else { timeout };
+        self.timeout = Some(timeout);
+        self.due = Some(now.after(timeout));
+        form
+    }
+
+    fn next_form(&mut self) -> UBit {
+        if self.misses >= MISSES {
+            self.answered = None;
+        }
+        let even = self.misses.is_multiple_of(2);
+        let alternate = if even { self.preferred } else { self.preferred.other() };
+        let wanted = self.answered.unwrap_or(alternate);
+        if self.sockets.contains(&wanted) { wanted } else { wanted.other() }
+    }
+
+    /// The router has answered by this form. A Router Lifetime of zero does not end the back-off
+    /// (RFC 7559 section 2.1) but begins it, as only a solicitation tells when the router is back.
+    pub(crate) fn answer(
+        &mut self,
+        now: Instant,
+        form: UBit,
+        advert: &RouterAdvert,
+        fixed: Option<Duration>,
+        rng: &mut Rng,
+    ) {
+        self.answered = Some(form);
+        self.misses = 0;
+        self.error = None;
+        let next = now.after(interval(advert, fixed, rng));
+        if !advert.router_lifetime.is_zero() {
+            self.timeout = None;
+            self.due = self.due.map(|_| next);
+        } else if self.due.is_some() {
+            self.advance(next);
+            if self.timeout.is_none() {
+                let timeout = rng.spread(IRT, 90, 110);
+                self.timeout = Some(timeout);
+                self.advance(now.after(timeout));
+            }
+        }
+    }
+
+    /// A solicitation could not be sent; whether that is another reason than the last time.
+    pub(crate) fn failed(&mut self, error: &str) -> bool {
+        let error = Some(Text::cut(error));
+        let news = self.error != error;
+        self.error = error;
+        news
+    }
+}
+
+/// The time to the next solicitation of a router that has sent `advert`: such that everything in it
+/// is refreshed before it ends, but never less than MinRouterSolicitInterval (RFC 5214 section
+/// 8.3.4).
+fn interval(advert: &RouterAdvert, fixed: Option<Duration>, rng: &mut Rng) -> Duration {
+    let interval = fixed.unwrap_or_else(|| {
+        // 0.8 of the shortest lifetime, times 0.9 to 1.0.
+        shortest(advert).map_or(MAX_INTERVAL, |t| rng.spread(t, 72, 80).min(MAX_INTERVAL))
+    });
+    interval.max(MIN_ROUTER_SOLICIT_INTERVAL)
+}
+
+/// The shortest lifetime in `advert` that is neither zero nor infinite.
+fn shortest(advert: &RouterAdvert) -> Option<Duration> {
+    let prefixes = advert.prefixes.iter().flat_map(|p| [p.valid, p.preferred]);
+    let routes = advert.routes.iter().map(|r| r.lifetime);
+    let rdnss = advert.rdnss.iter().map(|o| o.lifetime);
+    let dnssl = advert.dnssl.iter().map(|o| o.lifetime);
+    let pref64 = advert.pref64.iter().map(|o| o.lifetime);
+    prefixes
+        .chain(routes)
+        .chain(rdnss)
+        .chain(dnssl)
+        .chain(pref64)
+        .filter_map(Lifetime::duration)
+        .chain([advert.router_lifetime])
+        .filter(|time| !time.is_zero())
+        .min()
+}

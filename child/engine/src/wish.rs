@@ -1,0 +1,241 @@
+//! State into wishes: all addresses and all routes, told to the parent when they change.
+
+use std::net::Ipv6Addr;
+use std::time::Duration;
+
+use ipnet::Ipv6Net;
+use isatapd_proto::isatap::UBit;
+use isatapd_proto::{
+    AddressWish, Bounded, MAX_DEFAULT_ROUTERS, MAX_INFORMATION_ROUTES, Mtu, NextHop, OnLinkPrefix,
+    Outcome, Preference, Request, RouteDestination, RouteWish, Seq, Slot, Tunnel, UnicastV4,
+};
+
+use crate::Instant;
+use crate::addrconf::{Address, Prefixes};
+use crate::asked::Asked;
+use crate::context::Context;
+use crate::lifetime::Until;
+use crate::pace::Bucket;
+use crate::prl::{Prl, Router};
+
+/// Wishes in a burst, and one more each fifth of a second: an advertisement may change both.
+const WISHES: Bucket = Bucket::new(20, Duration::from_millis(200));
+
+/// An address, with ends instead of time left: equal as long as nothing but time has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct WantedAddress {
+    prefix: OnLinkPrefix,
+    on_link: bool,
+    address: Address,
+}
+
+/// A route, likewise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct WantedRoute {
+    destination: RouteDestination,
+    next_hop: NextHop,
+    preference: Preference,
+    until: Until,
+    mtu: Option<Mtu>,
+    hop_limit: Option<u8>,
+}
+
+/// One kind of wish and what became of it.
+#[derive(Debug)]
+struct Told<T> {
+    asked: Asked,
+    last: Vec<T>,
+    /// Told again even if nothing has changed.
+    stale: bool,
+}
+
+/// What the parent was told.
+#[derive(Debug)]
+pub(crate) struct Wishes {
+    addresses: Told<WantedAddress>,
+    routes: Told<WantedRoute>,
+    bucket: Bucket,
+    /// There may be something to tell.
+    dirty: bool,
+}
+
+impl Default for Wishes {
+    fn default() -> Self {
+        Self {
+            addresses: Told::new("addresses"),
+            routes: Told::new("routes"),
+            bucket: WISHES,
+            dirty: false,
+        }
+    }
+}
+
+impl<T: PartialEq> Told<T> {
+    const fn new(subject: &'static str) -> Self {
+        let asked = Asked::new(subject, "at the next advertisement");
+        Self { asked, last: Vec::new(), stale: false }
+    }
+
+    /// Whether `wanted` is news to the parent; it is told now.
+    fn differs(&mut self, wanted: Vec<T>) -> bool {
+        let stale = std::mem::take(&mut self.stale);
+        let news = wanted != self.last || (stale && !wanted.is_empty());
+        self.last = wanted;
+        news
+    }
+}
+
+impl Wishes {
+    /// Something may have changed.
+    pub(crate) const fn touch(&mut self) {
+        self.dirty = true;
+    }
+
+    /// An advertisement came: what went wrong before is tried again.
+    pub(crate) const fn retry(&mut self) {
+        self.addresses.stale |= self.addresses.asked.trouble();
+        self.routes.stale |= self.routes.asked.trouble();
+        self.dirty = true;
+    }
+
+    /// There is another tunnel: all is told anew.
+    pub(crate) const fn renew(&mut self) {
+        self.addresses.stale = true;
+        self.routes.stale = true;
+        self.dirty = true;
+    }
+
+    /// The parent's answer.
+    pub(crate) fn done(&mut self, cx: &mut Context, seq: Seq, outcome: Outcome) {
+        self.addresses.asked.done(cx, seq, outcome);
+        self.routes.asked.done(cx, seq, outcome);
+    }
+
+    /// Tells the parent what has changed, `urgent` at once, else as often as may be.
+    pub(crate) fn tell(
+        &mut self,
+        cx: &mut Context,
+        prl: &Prl,
+        prefixes: &Prefixes,
+        tunnel: Tunnel,
+        urgent: bool,
+    ) {
+        if !self.dirty || !(self.bucket.take(cx.now) || urgent) {
+            return;
+        }
+        self.dirty = false;
+        let now = cx.now;
+        let addresses = addresses(now, prefixes, tunnel);
+        if self.addresses.differs(addresses) {
+            let list = Bounded::first_of(self.addresses.last.iter().map(|a| a.wish(now)));
+            self.addresses.asked.sent(cx.send(Request::SetAddresses(list)));
+        }
+        let routes = routes(now, prl, tunnel);
+        if self.routes.differs(routes) {
+            let list = Bounded::first_of(self.routes.last.iter().map(|r| r.wish(now)));
+            self.routes.asked.sent(cx.send(Request::SetRoutes(list)));
+        }
+    }
+
+    /// When what is still to be told may be told.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.dirty.then_some(self.bucket.ready_at())
+    }
+
+    /// Whether the parent knows of a way: an address or a route.
+    pub(crate) fn works(&self) -> bool {
+        !self.addresses.last.is_empty() || !self.routes.last.is_empty()
+    }
+}
+
+impl WantedAddress {
+    fn wish(&self, now: Instant) -> AddressWish {
+        let Self { prefix, on_link, address } = *self;
+        let valid = address.valid.left(now);
+        let preferred = address.preferred.left(now).min(valid);
+        AddressWish { prefix, on_link, valid, preferred }
+    }
+}
+
+impl WantedRoute {
+    fn of(
+        (slot, router): (Slot, &Router),
+        tunnel: Tunnel,
+        destination: RouteDestination,
+        (preference, until): (Preference, Until),
+    ) -> Self {
+        let learnt = &router.learnt;
+        let form = learnt.heard.map_or(UBit::of(router.address.get()), |(_, form)| form);
+        let mtu = learnt.mtu.and_then(|mtu| u16::try_from(mtu).ok());
+        Self {
+            destination,
+            next_hop: NextHop { slot, form },
+            preference,
+            until,
+            // RFC 4861 section 6.3.4.
+            mtu: mtu.and_then(|m| Mtu::try_from(m).ok()).filter(|m| *m <= tunnel.mtu),
+            hop_limit: learnt.hop_limit.filter(|limit| *limit > 0),
+        }
+    }
+
+    fn wish(&self, now: Instant) -> RouteWish {
+        RouteWish {
+            destination: self.destination,
+            next_hop: self.next_hop,
+            preference: self.preference,
+            lifetime: self.until.left(now),
+            mtu: self.mtu,
+            hop_limit: self.hop_limit,
+        }
+    }
+}
+
+fn addresses(now: Instant, prefixes: &Prefixes, tunnel: Tunnel) -> Vec<WantedAddress> {
+    let wanted = prefixes.iter().filter_map(|(prefix, state)| {
+        let address = state.address.filter(|a| !a.valid.left(now).is_zero())?;
+        let on_link = state.on_link.is_some_and(|until| !until.has_passed(now));
+        Some(WantedAddress { prefix, on_link, address })
+    });
+    wanted.filter(|wanted| !loops(wanted.prefix.net(), tunnel.locator)).collect()
+}
+
+/// The best default routes, then more specific routes, one of each router in turn, so that none
+/// takes all the room.
+fn routes(now: Instant, prl: &Prl, tunnel: Tunnel) -> Vec<WantedRoute> {
+    let mut defaults: Vec<_> = prl
+        .iter()
+        .filter_map(|(slot, router)| {
+            let default = router.learnt.default?;
+            let how = (default.preference, default.until);
+            Some(WantedRoute::of((slot, router), tunnel, RouteDestination::DEFAULT, how))
+        })
+        .filter(|route| !route.until.left(now).is_zero())
+        .collect();
+    defaults.sort_by_key(|route| std::cmp::Reverse(route.preference));
+    defaults.truncate(MAX_DEFAULT_ROUTERS);
+
+    let mut specific: Vec<_> = prl
+        .iter()
+        .flat_map(|(slot, router)| {
+            let routes = router.learnt.routes.iter().map(move |entry| {
+                WantedRoute::of((slot, router), tunnel, entry.key, (entry.value, entry.until))
+            });
+            let usable = move |route: &WantedRoute| {
+                !route.until.left(now).is_zero() && !loops(route.destination.net(), tunnel.locator)
+            };
+            routes.filter(usable).enumerate()
+        })
+        .collect();
+    specific.sort_by_key(|(turn, _)| *turn);
+    defaults.extend(specific.into_iter().map(|(_, route)| route).take(MAX_INFORMATION_ROUTES));
+    defaults
+}
+
+/// RFC 6324: what lies in our own 6to4 prefix would come back to us in IPv4. The parent would
+/// refuse the whole list for it.
+fn loops(net: Ipv6Net, locator: UnicastV4) -> bool {
+    let [a, b, c, d] = locator.get().octets();
+    let (high, low) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+    let own = Ipv6Addr::new(0x2002, high, low, 0, 0, 0, 0, 0);
+    Ipv6Net::new_assert(own, 48).contains(&net)
+}

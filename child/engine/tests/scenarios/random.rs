@@ -1,0 +1,278 @@
+//! Anything in any order: no panic, no cap exceeded, no busy loop.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use isatapd_engine::{Action, Engine, Input, Instant};
+use isatapd_proto::isatap::{UBit, link_local};
+use isatapd_proto::{
+    Bounded, Command, DnsId, Link, MAX_DNS_SOCKETS, Outcome, Refusal, Request, RouterSpec, Seq,
+    UnicastV4,
+};
+use proptest::prelude::*;
+
+use crate::message::{self, Answer};
+use crate::world::{config, secs, slot, tunnel};
+
+/// An input, owned; what refers to things the engine asked for does so by their count.
+#[derive(Clone, Debug)]
+enum Event {
+    Config(Vec<u8>, u8),
+    Resolver(u8, Vec<u8>, Vec<u8>),
+    Link(Option<u8>),
+    Socket(u8, u8, bool),
+    Packet(u8, u8, bool, Option<u8>, Vec<u8>),
+    SolicitFailed(u8),
+    Ready(u8),
+    Reply(u8, Reply),
+    Failed(u8),
+    Done(u8, u8),
+    Command(bool),
+    Timer,
+}
+
+#[derive(Clone, Debug)]
+enum Reply {
+    Octets(Vec<u8>),
+    To(u8, u32),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let octets = || prop::collection::vec(any::<u8>(), 0..80);
+    let lines = || "((search|options|10\\.0\\.0\\.[1-9]|ndots:0|rotate|isatap|a\\.b)[ \n]){0,12}";
+    prop_oneof![
+        1 => (prop::collection::vec(0..9_u8, 0..6), any::<u8>())
+            .prop_map(|(routers, how)| Event::Config(routers, how)),
+        1 => (0..4_u8, lines(), lines())
+            .prop_map(|(n, conf, hosts)| Event::Resolver(n, conf.into(), hosts.into())),
+        1 => prop::option::of(0..3_u8).prop_map(Event::Link),
+        4 => (0..6_u8, 0..9_u8, any::<bool>()).prop_map(|(s, r, u)| Event::Socket(s, r, u)),
+        8 => (0..6_u8, 0..9_u8, any::<bool>(), limit(), packet())
+            .prop_map(|(s, r, u, limit, bytes)| Event::Packet(s, r, u, limit, bytes)),
+        1 => (0..6_u8).prop_map(Event::SolicitFailed),
+        6 => (0..9_u8).prop_map(Event::Ready),
+        1 => ((0..9_u8), octets()).prop_map(|(id, bytes)| Event::Reply(id, Reply::Octets(bytes))),
+        6 => (0..9_u8, any::<u8>(), any::<u32>())
+            .prop_map(|(id, kind, ttl)| Event::Reply(id, Reply::To(kind, ttl))),
+        1 => (0..9_u8).prop_map(Event::Failed),
+        4 => (0..12_u8, 0..4_u8).prop_map(|(seq, outcome)| Event::Done(seq, outcome)),
+        1 => any::<bool>().prop_map(Event::Command),
+        4 => Just(Event::Timer),
+    ]
+}
+
+fn limit() -> impl Strategy<Value = Option<u8>> {
+    prop_oneof![9 => Just(Some(255)), 1 => prop::option::of(any::<u8>())]
+}
+
+/// Mostly an advertisement of some options.
+fn packet() -> impl Strategy<Value = Vec<u8>> {
+    let time = || prop_oneof![Just(0), Just(u32::MAX), any::<u32>(), 1..9000_u32];
+    let net = (0..40_u8, time(), time(), any::<u8>());
+    let option = net.prop_map(|(net, valid, preferred, kind)| {
+        let text = format!("2001:db8:{net:x}::");
+        match kind % 4 {
+            0 => message::prefix(&text, kind, valid, preferred),
+            1 => message::prefix(&text, 0xc0, valid, preferred.min(valid)),
+            2 => message::route(&format!("{text}/48"), kind & 0x18, valid),
+            _ => message::mtu(preferred),
+        }
+    });
+    let options = prop::collection::vec(option, 0..20);
+    prop_oneof![
+        9 => (any::<u16>(), options).prop_map(|(lifetime, options)| message::advert(lifetime, &options)),
+        1 => prop::collection::vec(any::<u8>(), 0..120),
+    ]
+}
+
+/// What the engine has asked for and may be answered.
+struct Machine {
+    engine: Engine,
+    now: Duration,
+    ids: Vec<DnsId>,
+    seqs: Vec<Seq>,
+    queries: Vec<(DnsId, Vec<u8>)>,
+    /// Asked for, and neither closed nor refused.
+    open: BTreeSet<DnsId>,
+    /// Those that were there.
+    had: BTreeSet<DnsId>,
+    asked: HashMap<Seq, DnsId>,
+}
+
+fn router(number: u8) -> UnicastV4 {
+    Ipv4Addr::new(10, 0, 0, number + 1).try_into().unwrap()
+}
+
+fn form(universal: bool) -> UBit {
+    if universal { UBit::Universal } else { UBit::Local }
+}
+
+fn last<T: Clone>(list: &[T], back: u8) -> Option<T> {
+    list.iter().rev().nth(usize::from(back)).cloned()
+}
+
+impl Machine {
+    fn tell(&mut self, event: &Event) {
+        let reply;
+        let input = match event {
+            Event::Config(routers, how) => {
+                let names = ["isatap", "r.a.example", "b.example."];
+                let specs = routers.iter().map(|number| match names.get(usize::from(*number)) {
+                    Some(name) => RouterSpec::Name(name.parse().unwrap()),
+                    None => RouterSpec::Address(router(*number)),
+                });
+                let mut config = config("");
+                config.routers = Bounded::first_of(specs);
+                config.prl_refresh = (how & 1 == 0).then_some(secs(3600));
+                config.solicit_interval = (how & 2 == 0).then_some(secs((*how).into()));
+                Input::Config(config)
+            }
+            Event::Resolver(servers, conf, hosts) => {
+                Input::Resolver { servers: *servers, resolv_conf: conf, hosts }
+            }
+            Event::Link(Some(locator)) => Input::Link(tunnel(&format!("10.0.1.{locator}"))),
+            Event::Link(None) => Input::Link(Link { tunnel: None }),
+            Event::Socket(number, of, u) => {
+                Input::RouterSocket { slot: slot(*number), router: router(*of), form: form(*u) }
+            }
+            Event::Packet(number, of, u, hop_limit, bytes) => {
+                let source: Ipv6Addr = link_local(router(*of), form(*u));
+                let (slot, form, hop_limit) = (slot(*number), form(*u), *hop_limit);
+                Input::Packet { slot, form, source, hop_limit, bytes }
+            }
+            Event::SolicitFailed(number) => {
+                let error = "no buffer space".repeat(usize::from(*number));
+                Input::SolicitFailed { slot: slot(*number), form: UBit::Local, error }
+            }
+            Event::Ready(back) => match last(&self.ids, *back) {
+                Some(id) => {
+                    self.had.insert(id);
+                    Input::DnsReady(id)
+                }
+                None => return,
+            },
+            Event::Reply(back, what) => {
+                let Some((id, query)) = last(&self.queries, *back) else { return };
+                reply = match what {
+                    Reply::Octets(bytes) => bytes.clone(),
+                    Reply::To(kind, ttl) => message::reply(&query, &answer(*kind, *ttl)),
+                };
+                Input::DnsReply { id, bytes: &reply }
+            }
+            Event::Failed(back) => match last(&self.ids, *back) {
+                Some(id) => Input::DnsFailed { id, error: String::new() },
+                None => return,
+            },
+            Event::Done(back, outcome) => {
+                let Some(seq) = last(&self.seqs, *back) else { return };
+                let outcome = match outcome {
+                    0 => Outcome::Refused(Refusal::NoTunnel),
+                    1 => Outcome::Failed(22),
+                    _ => Outcome::Done,
+                };
+                // A socket comes before its answer, or not at all.
+                if let Some(id) = self.asked.get(&seq).filter(|id| !self.had.contains(id)) {
+                    self.open.remove(id);
+                }
+                Input::Done { seq, outcome }
+            }
+            Event::Command(true) => Input::Command(Command::Reload),
+            Event::Command(false) => Input::Command(Command::Dump),
+            Event::Timer => Input::Timer,
+        };
+        let now = Instant::since_boot(self.now);
+        let actions = self.engine.handle(now, input);
+        self.check(actions);
+        assert!(self.engine.deadline().is_none_or(|deadline| deadline > now));
+    }
+
+    fn check(&mut self, actions: Vec<Action>) {
+        assert!(actions.len() <= 400, "{} actions", actions.len());
+        for action in actions {
+            match action {
+                Action::Send(up) => {
+                    self.seqs.push(up.seq);
+                    match up.request {
+                        Request::OpenDns { id, .. } => {
+                            self.ids.push(id);
+                            self.open.insert(id);
+                            self.asked.insert(up.seq, id);
+                        }
+                        Request::SetAddresses(list) => {
+                            assert!(list.iter().all(|a| !a.valid.is_zero()));
+                            assert!(list.iter().all(|a| a.preferred <= a.valid));
+                        }
+                        Request::SetRoutes(list) => {
+                            assert!(list.iter().all(|r| !r.lifetime.is_zero()));
+                            assert!(list.iter().all(|r| r.mtu.is_none_or(|m| m.get() <= 1480)));
+                            assert!(list.iter().all(|r| r.hop_limit != Some(0)));
+                        }
+                        _ => {}
+                    }
+                }
+                Action::SendDns { id, bytes } => self.queries.push((id, bytes)),
+                Action::CloseDns(id) => drop(self.open.remove(&id)),
+                Action::Solicit { .. } | Action::CloseRouter(_) => {}
+            }
+        }
+        assert!(self.open.len() <= MAX_DNS_SOCKETS, "{:?}", self.open);
+    }
+
+    /// Nothing but the clock, for an hour: no busy loop.
+    fn idle(&mut self) {
+        let end = self.now + secs(3600);
+        let mut wakes = 0;
+        while let Some(next) = self.engine.deadline().filter(|d| d.time_since_boot() <= end) {
+            self.now = next.time_since_boot();
+            self.tell(&Event::Timer);
+            wakes += 1;
+            assert!(wakes < 3000, "busy at {:?}", self.now);
+        }
+        assert!(format!("{:?}", self.engine).len() < 200_000);
+    }
+}
+
+fn answer(kind: u8, ttl: u32) -> Answer {
+    match kind % 6 {
+        0 => Answer::Code(kind >> 4),
+        1 => Answer::Truncated,
+        _ => {
+            let count = u32::from(kind >> 2);
+            let address = |i| Ipv4Addr::from(0x0a00_0001 + (ttl % 8) + i);
+            Answer::Addresses((0..count).map(address).collect(), ttl % 700)
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
+
+    #[test]
+    fn anything_in_any_order(
+        seed in any::<[u8; 32]>(),
+        first in event(),
+        events in prop::collection::vec((event(), 0..40_000_u64), 1..200),
+    ) {
+        let mut machine = Machine {
+            engine: Engine::new(seed),
+            now: Duration::ZERO,
+            ids: Vec::new(),
+            seqs: Vec::new(),
+            queries: Vec::new(),
+            open: BTreeSet::new(),
+            had: BTreeSet::new(),
+            asked: HashMap::new(),
+        };
+        machine.tell(&first);
+        machine.tell(&Event::Config(vec![0, 1, 5, 6], 0));
+        machine.tell(&Event::Resolver(2, b"search a.example\n".to_vec(), Vec::new()));
+        machine.tell(&Event::Link(Some(0)));
+        for (event, wait) in &events {
+            // Many at once, some after minutes.
+            machine.now += Duration::from_millis(if wait % 3 == 0 { 0 } else { *wait });
+            machine.tell(event);
+        }
+        machine.idle();
+    }
+}

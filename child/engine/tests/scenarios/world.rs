@@ -1,0 +1,346 @@
+//! A parent, a clock, name servers and a record of all that the engine wants.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use isatapd_engine::{Action, Engine, Input, Instant};
+use isatapd_proto::isatap::{UBit, link_local};
+use isatapd_proto::{
+    AddressWish, Bounded, Config, DnsId, Level, Link, MAX_DNS_SOCKETS, Outcome, Request, RouteWish,
+    RouterSpec, RouterWish, Seq, Slot, State, Transport, Tunnel, UnicastV4,
+};
+
+use crate::message::{self, Answer};
+
+/// One query that was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Query {
+    pub(crate) at: Duration,
+    pub(crate) name: String,
+    pub(crate) server: u8,
+    pub(crate) transport: Transport,
+    pub(crate) edns: bool,
+    pub(crate) id: DnsId,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Answers by name; `*` for all others.
+pub(crate) type Zone = BTreeMap<String, Answer>;
+
+/// The world around one engine.
+pub(crate) struct World {
+    pub(crate) engine: Engine,
+    pub(crate) now: Duration,
+    /// What each name server says.
+    pub(crate) servers: Vec<Zone>,
+    /// What becomes of a request to the parent.
+    pub(crate) outcome: fn(&Request) -> Outcome,
+    pub(crate) queries: Vec<Query>,
+    pub(crate) solicited: Vec<(Duration, Slot, UBit)>,
+    pub(crate) lines: Vec<String>,
+    pub(crate) requests: Vec<(Duration, Request)>,
+    pub(crate) closed: Vec<Slot>,
+    pub(crate) most_sockets: usize,
+    next: u32,
+    sockets: BTreeMap<DnsId, (u8, Transport)>,
+    opened: BTreeSet<(Slot, UBit)>,
+}
+
+pub(crate) fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+pub(crate) fn v4(address: &str) -> UnicastV4 {
+    address.parse::<Ipv4Addr>().unwrap().try_into().unwrap()
+}
+
+pub(crate) fn slot(number: u8) -> Slot {
+    number.try_into().unwrap()
+}
+
+/// A configuration of these routers: addresses and names.
+pub(crate) fn config(routers: &str) -> Config {
+    let specs = routers.split_whitespace().map(|spec| match spec.parse::<Ipv4Addr>() {
+        Ok(address) => RouterSpec::Address(address.try_into().unwrap()),
+        Err(_) => RouterSpec::Name(spec.parse().unwrap()),
+    });
+    Config {
+        routers: Bounded::first_of(specs),
+        solicit_interval: None,
+        prl_refresh: Some(secs(3600)),
+        level: Level::Debug,
+    }
+}
+
+pub(crate) fn tunnel(locator: &str) -> Link {
+    Link { tunnel: Some(Tunnel { locator: v4(locator), mtu: 1480.try_into().unwrap() }) }
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self {
+            engine: Engine::new([7; 32]),
+            now: secs(1000),
+            servers: Vec::new(),
+            outcome: |_| Outcome::Done,
+            queries: Vec::new(),
+            solicited: Vec::new(),
+            lines: Vec::new(),
+            requests: Vec::new(),
+            closed: Vec::new(),
+            most_sockets: 0,
+            next: 0,
+            sockets: BTreeMap::new(),
+            opened: BTreeSet::new(),
+        }
+    }
+
+    /// One of these routers, with a tunnel and its sockets: the first solicitations have left.
+    pub(crate) fn up(routers: &str) -> Self {
+        let mut world = Self::new();
+        world.tell(Input::Config(config(routers)));
+        world.resolver("");
+        world.link("10.0.0.5");
+        world
+    }
+
+    /// Tells the engine, and does what it wants, and what comes of that.
+    pub(crate) fn tell(&mut self, input: Input<'_>) {
+        let now = Instant::since_boot(self.now);
+        let mut actions = VecDeque::from(self.engine.handle(now, input));
+        while let Some(action) = actions.pop_front() {
+            for input in self.perform(action) {
+                actions.extend(self.engine.handle(now, input.borrow()));
+            }
+        }
+        let deadline = self.engine.deadline();
+        assert!(deadline.is_none_or(|d| d > now), "{deadline:?} is not after {now:?}");
+    }
+
+    fn perform(&mut self, action: Action) -> Vec<Owned> {
+        match action {
+            Action::Send(up) => {
+                assert_eq!(up.seq, Seq(self.next), "requests are numbered one by one");
+                self.next += 1;
+                self.requested(up.seq, up.request)
+            }
+            Action::Solicit { slot, form, bytes } => {
+                assert!(self.opened.contains(&(slot, form)), "solicits without socket");
+                assert_eq!(bytes, [133, 0, 0, 0, 0, 0, 0, 0]);
+                self.solicited.push((self.now, slot, form));
+                Vec::new()
+            }
+            Action::CloseRouter(slot) => {
+                self.opened.retain(|(s, _)| *s != slot);
+                self.closed.push(slot);
+                Vec::new()
+            }
+            Action::SendDns { id, bytes } => self.asked(id, bytes),
+            Action::CloseDns(id) => {
+                self.sockets.remove(&id);
+                Vec::new()
+            }
+        }
+    }
+
+    fn requested(&mut self, seq: Seq, request: Request) -> Vec<Owned> {
+        let outcome = (self.outcome)(&request);
+        let mut inputs = Vec::new();
+        if let Request::Log(record) = &request {
+            assert!(!record.text.contains('\n') && !record.text.ends_with('.'), "{record:?}");
+            self.lines.push(record.text.to_string());
+            return inputs;
+        }
+        if let (Request::OpenDns { id, server, transport }, Outcome::Done) = (&request, outcome) {
+            assert!(self.sockets.insert(*id, (server.get(), *transport)).is_none());
+            self.most_sockets = self.most_sockets.max(self.sockets.len());
+            assert!(self.sockets.len() <= MAX_DNS_SOCKETS);
+            inputs.push(Owned::DnsReady(*id));
+        }
+        if request.is_answered() {
+            inputs.push(Owned::Done(seq, outcome));
+        }
+        self.requests.push((self.now, request));
+        inputs
+    }
+
+    fn asked(&mut self, id: DnsId, bytes: Vec<u8>) -> Vec<Owned> {
+        let (server, transport) = self.sockets[&id];
+        let (name, edns) = (message::question(&bytes), message::has_edns(&bytes));
+        let zone = self.servers.get(usize::from(server));
+        let answer = zone.and_then(|zone| zone.get(&name).or_else(|| zone.get("*"))).cloned();
+        let reply = match (answer, transport, edns) {
+            (Some(Answer::Truncated), Transport::Tcp, _) => panic!("set a zone of addresses"),
+            (Some(answer), ..) => Some(message::reply(&bytes, &answer)),
+            (None, ..) => None,
+        };
+        let query = Query { at: self.now, name, server, transport, edns, id, bytes };
+        self.queries.push(query);
+        reply.map(|bytes| Owned::DnsReply(id, bytes)).into_iter().collect()
+    }
+
+    /// A resolv.conf with these lines, as many name servers as there are, and no hosts file.
+    pub(crate) fn resolver(&mut self, resolv_conf: &str) {
+        self.files(resolv_conf, "");
+    }
+
+    pub(crate) fn files(&mut self, resolv_conf: &str, hosts: &str) {
+        let servers = u8::try_from(self.servers.len()).unwrap();
+        let (resolv_conf, hosts) = (resolv_conf.as_bytes(), hosts.as_bytes());
+        self.tell(Input::Resolver { servers, resolv_conf, hosts });
+    }
+
+    /// The tunnel is up at `locator`, and there are sockets to all routers.
+    pub(crate) fn link(&mut self, locator: &str) {
+        self.opened.clear();
+        self.tell(Input::Link(tunnel(locator)));
+        self.sockets();
+    }
+
+    pub(crate) fn unlink(&mut self) {
+        self.opened.clear();
+        self.tell(Input::Link(Link { tunnel: None }));
+    }
+
+    /// Sockets, in both forms, to all routers of the last list.
+    pub(crate) fn sockets(&mut self) {
+        for RouterWish { slot, router } in self.routers() {
+            for form in UBit::BOTH {
+                self.socket(slot, router, form);
+            }
+        }
+    }
+
+    pub(crate) fn socket(&mut self, slot: Slot, router: UnicastV4, form: UBit) {
+        self.opened.insert((slot, form));
+        self.tell(Input::RouterSocket { slot, router, form });
+    }
+
+    /// The router at `slot` advertises from the form of its address that Linux gives it.
+    pub(crate) fn hear(&mut self, number: u8, bytes: &[u8]) {
+        let wish = self.routers().into_iter().find(|r| r.slot == slot(number)).unwrap();
+        let form = UBit::of(wish.router.get());
+        self.hear_as(number, form, link_local(wish.router, form), Some(255), bytes);
+    }
+
+    pub(crate) fn hear_as(
+        &mut self,
+        number: u8,
+        form: UBit,
+        source: std::net::Ipv6Addr,
+        hop_limit: Option<u8>,
+        bytes: &[u8],
+    ) {
+        self.tell(Input::Packet { slot: slot(number), form, source, hop_limit, bytes });
+    }
+
+    /// Lets the time pass, deadline by deadline; how many there were.
+    pub(crate) fn pass(&mut self, time: Duration) -> usize {
+        let end = self.now + time;
+        let mut wakes = 0;
+        while let Some(next) = self.engine.deadline().filter(|d| d.time_since_boot() <= end) {
+            self.now = next.time_since_boot();
+            self.tell(Input::Timer);
+            wakes += 1;
+        }
+        self.now = end;
+        wakes
+    }
+
+    /// Forgets what was recorded, but not what the engine last wished.
+    pub(crate) fn clear(&mut self) {
+        self.queries.clear();
+        self.solicited.clear();
+        self.lines.clear();
+        self.closed.clear();
+        let kept = [self.last(is_routers), self.last(is_addresses), self.last(is_routes)];
+        self.requests = kept.into_iter().flatten().map(|r| (Duration::ZERO, r)).collect();
+    }
+
+    fn last(&self, is: fn(&Request) -> bool) -> Option<Request> {
+        self.requests.iter().rev().map(|(_, r)| r).find(|r| is(r)).cloned()
+    }
+
+    /// How many requests of a kind there were since the last `clear`.
+    pub(crate) fn count(&self, is: fn(&Request) -> bool) -> usize {
+        self.requests.iter().filter(|(at, r)| is(r) && !at.is_zero()).count()
+    }
+
+    pub(crate) fn routers(&self) -> Vec<RouterWish> {
+        match self.last(is_routers) {
+            Some(Request::SetRouters(list)) => list.to_vec(),
+            _ => Vec::new(),
+        }
+    }
+
+    pub(crate) fn addresses(&self) -> Vec<AddressWish> {
+        match self.last(is_addresses) {
+            Some(Request::SetAddresses(list)) => list.to_vec(),
+            _ => Vec::new(),
+        }
+    }
+
+    pub(crate) fn routes(&self) -> Vec<RouteWish> {
+        match self.last(is_routes) {
+            Some(Request::SetRoutes(list)) => list.to_vec(),
+            _ => Vec::new(),
+        }
+    }
+
+    pub(crate) fn states(&self) -> Vec<State> {
+        let states = self.requests.iter().filter_map(|(_, r)| match r {
+            Request::Report(state) => Some(*state),
+            _ => None,
+        });
+        states.collect()
+    }
+
+    /// The state that the operator is shown.
+    pub(crate) fn dump(&mut self) -> Vec<String> {
+        let before = self.lines.len();
+        self.tell(Input::Command(isatapd_proto::Command::Dump));
+        self.lines.split_off(before)
+    }
+
+    /// What a counter of that text stands at.
+    pub(crate) fn counter(&mut self, text: &str) -> u64 {
+        let prefix = format!("state: {text}: ");
+        let lines = self.dump();
+        let value = lines.iter().find_map(|line| line.strip_prefix(&prefix));
+        value.map_or(0, |value| value.parse().unwrap())
+    }
+
+    pub(crate) fn says(&self, text: &str) -> bool {
+        self.lines.iter().any(|line| line.contains(text))
+    }
+}
+
+pub(crate) fn is_routers(request: &Request) -> bool {
+    matches!(request, Request::SetRouters(_))
+}
+
+pub(crate) fn is_addresses(request: &Request) -> bool {
+    matches!(request, Request::SetAddresses(_))
+}
+
+pub(crate) fn is_routes(request: &Request) -> bool {
+    matches!(request, Request::SetRoutes(_))
+}
+
+/// Inputs that come of actions.
+enum Owned {
+    DnsReady(DnsId),
+    DnsReply(DnsId, Vec<u8>),
+    Done(Seq, Outcome),
+}
+
+impl Owned {
+    fn borrow(&self) -> Input<'_> {
+        match self {
+            Self::DnsReady(id) => Input::DnsReady(*id),
+            Self::DnsReply(id, bytes) => Input::DnsReply { id: *id, bytes },
+            Self::Done(seq, outcome) => Input::Done { seq: *seq, outcome: *outcome },
+        }
+    }
+}

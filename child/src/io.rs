@@ -1,0 +1,117 @@
+//! What the engine's actions do to sockets, and what sockets tell the engine.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::os::fd::OwnedFd;
+
+use isatapd_engine::{Action, Input};
+use isatapd_proto::isatap::UBit;
+use isatapd_proto::{DnsId, Link, Request, Slot, Transport, UnicastV4, Up, encode};
+
+use crate::clock::Clock;
+use crate::dns::DnsSocket;
+use crate::icmp6::RouterSocket;
+use crate::uplink::Uplink;
+
+/// Messages kept for a parent that does not take them; with more it is not well, and nor are we.
+const MOST_WAITING: usize = 256;
+
+/// All descriptors of the child.
+pub(crate) struct Io {
+    pub(crate) uplink: Uplink,
+    pub(crate) clock: Clock,
+    pub(crate) routers: BTreeMap<(Slot, UBit), RouterSocket>,
+    pub(crate) dns: BTreeMap<DnsId, DnsSocket>,
+    locator: Option<UnicastV4>,
+    /// Sockets asked for: the transport of each.
+    asked: BTreeMap<DnsId, Transport>,
+    waiting: VecDeque<Vec<u8>>,
+}
+
+impl Io {
+    /// No sockets yet.
+    pub(crate) const fn new(uplink: Uplink, clock: Clock) -> Self {
+        Self {
+            uplink,
+            clock,
+            routers: BTreeMap::new(),
+            dns: BTreeMap::new(),
+            locator: None,
+            asked: BTreeMap::new(),
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// Closes the router sockets if the tunnel they were made for is no more.
+    pub(crate) fn follow(&mut self, link: Link) {
+        let locator = link.tunnel.map(|tunnel| tunnel.locator);
+        if locator.is_none() || locator != self.locator {
+            self.routers.clear();
+        }
+        self.locator = locator;
+    }
+
+    /// Takes the DNS socket that came for `id`; false if it was not asked for, or no longer.
+    pub(crate) fn take_dns(&mut self, id: DnsId, socket: OwnedFd) -> bool {
+        let Some(transport) = self.asked.remove(&id) else { return false };
+        self.dns.insert(id, DnsSocket::new(socket, transport));
+        true
+    }
+
+    /// Does what the engine wants. What fails is for the engine to hear.
+    pub(crate) fn perform(&mut self, action: Action) -> io::Result<Option<Input<'static>>> {
+        match action {
+            Action::Send(up) => self.send(&up)?,
+            Action::Solicit { slot, form, bytes } => {
+                let sent = match self.routers.get(&(slot, form)) {
+                    Some(socket) => socket.send(&bytes),
+                    None => Err(io::ErrorKind::NotConnected.into()),
+                };
+                if let Err(error) = sent {
+                    let error = error.to_string();
+                    return Ok(Some(Input::SolicitFailed { slot, form, error }));
+                }
+            }
+            Action::CloseRouter(slot) => self.routers.retain(|(s, _), _| *s != slot),
+            Action::SendDns { id, bytes } => {
+                let socket = self.dns.get_mut(&id);
+                if let Some(Err(error)) = socket.map(|socket| socket.send(&bytes)) {
+                    return Ok(Some(Input::DnsFailed { id, error: error.to_string() }));
+                }
+            }
+            Action::CloseDns(id) => {
+                self.asked.remove(&id);
+                self.dns.remove(&id);
+            }
+        }
+        Ok(None)
+    }
+
+    fn send(&mut self, up: &Up) -> io::Result<()> {
+        if let Request::OpenDns { id, transport, .. } = &up.request {
+            self.asked.insert(*id, *transport);
+        }
+        if self.waiting.len() >= MOST_WAITING {
+            return Err(io::Error::other("the parent does not listen"));
+        }
+        self.waiting.push_back(encode(up).map_err(io::Error::other)?);
+        self.flush()
+    }
+
+    /// Whether messages wait for the parent to take them.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Sends what waits.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        while let Some(octets) = self.waiting.front() {
+            match self.uplink.send(octets) {
+                Ok(()) => drop(self.waiting.pop_front()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,174 @@
+//! The loop: wait, tell the engine, do what it wants.
+
+use std::collections::VecDeque;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+
+use isatapd_engine::{Engine, Input};
+use isatapd_proto::isatap::UBit;
+use isatapd_proto::{DnsId, Event, MAX_FILE, Slot};
+use isatapd_security::ReceiveError;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::clock::Clock;
+use crate::icmp6::RouterSocket;
+use crate::io::Io;
+
+/// Messages taken from one socket before the others have their turn.
+const TURN: usize = 32;
+
+/// Runs until the parent is gone.
+pub(crate) fn run(io: &mut Io, engine: &mut Engine) -> io::Result<()> {
+    let mut buffer = Vec::new();
+    loop {
+        io.clock.set(engine.deadline())?;
+        let ready = wait(io)?;
+        if ready.parent && !hear_parent(io, engine)? {
+            return Ok(());
+        }
+        if ready.timer {
+            io.clock.ended();
+            tell(io, engine, Input::Timer)?;
+        }
+        for (slot, form) in ready.routers {
+            hear_router(io, engine, (slot, form), &mut buffer)?;
+        }
+        for id in ready.dns {
+            hear_dns(io, engine, id)?;
+        }
+    }
+}
+
+struct Ready {
+    parent: bool,
+    timer: bool,
+    routers: Vec<(Slot, UBit)>,
+    dns: Vec<DnsId>,
+}
+
+fn wait(io: &Io) -> io::Result<Ready> {
+    let upward = if io.is_waiting() { PollFlags::POLLOUT } else { PollFlags::empty() };
+    let mut fds = vec![
+        PollFd::new(io.uplink.as_fd(), PollFlags::POLLIN | upward),
+        PollFd::new(io.clock.as_fd(), PollFlags::POLLIN),
+    ];
+    fds.extend(io.routers.values().map(|s| PollFd::new(s.as_fd(), PollFlags::POLLIN)));
+    fds.extend(io.dns.values().map(|s| PollFd::new(s.as_fd(), s.interest())));
+    loop {
+        match poll(&mut fds, PollTimeout::NONE) {
+            Err(Errno::EINTR) => {}
+            result => {
+                result?;
+                break;
+            }
+        };
+    }
+    let mut ready = fds.iter().map(|fd| fd.revents().is_none_or(|events| !events.is_empty()));
+    let mut next = || ready.next().unwrap_or(false);
+    Ok(Ready {
+        parent: next(),
+        timer: next(),
+        routers: io.routers.keys().filter(|_| next()).copied().collect(),
+        dns: io.dns.keys().filter(|_| next()).copied().collect(),
+    })
+}
+
+/// Tells the engine, and of what fails in doing what it wants.
+fn tell(io: &mut Io, engine: &mut Engine, input: Input<'_>) -> io::Result<()> {
+    let mut actions = VecDeque::from(engine.handle(Clock::now()?, input));
+    while let Some(action) = actions.pop_front() {
+        if let Some(failure) = io.perform(action)? {
+            actions.extend(engine.handle(Clock::now()?, failure));
+        }
+    }
+    Ok(())
+}
+
+/// False if the parent is gone, which ends us.
+fn hear_parent(io: &mut Io, engine: &mut Engine) -> io::Result<bool> {
+    io.flush()?;
+    for _ in 0..TURN {
+        match io.uplink.receive() {
+            Ok(Some((event, fds))) => obey(io, engine, event, fds)?,
+            Ok(None) => break,
+            Err(ReceiveError::Closed) => return Ok(false),
+            Err(error) => return Err(io::Error::other(error)),
+        }
+    }
+    Ok(true)
+}
+
+fn obey(io: &mut Io, engine: &mut Engine, event: Event, fds: Vec<OwnedFd>) -> io::Result<()> {
+    let mut fds = fds.into_iter();
+    let mut next = || fds.next().ok_or_else(|| io::Error::other("a descriptor is missing"));
+    let input = match event {
+        Event::Startup { version } if *version == *env!("CARGO_PKG_VERSION") => return Ok(()),
+        Event::Startup { .. } => return Err(io::Error::other("the parent is of another version")),
+        Event::Config(config) => Input::Config(config),
+        Event::Resolver(resolver) => {
+            let resolv_conf = if resolver.resolv_conf { contents(next()?) } else { Vec::new() };
+            let hosts = if resolver.hosts { contents(next()?) } else { Vec::new() };
+            let servers = u8::try_from(resolver.servers.len()).unwrap_or(u8::MAX);
+            let (resolv_conf, hosts) = (&resolv_conf, &hosts);
+            return tell(io, engine, Input::Resolver { servers, resolv_conf, hosts });
+        }
+        Event::Link(link) => {
+            io.follow(link);
+            Input::Link(link)
+        }
+        Event::Router { slot, router, form } => {
+            io.routers.insert((slot, form), RouterSocket::new(next()?));
+            Input::RouterSocket { slot, router, form }
+        }
+        Event::Dns { id } => {
+            if !io.take_dns(id, next()?) {
+                return Ok(());
+            }
+            Input::DnsReady(id)
+        }
+        Event::Done { seq, outcome } => Input::Done { seq, outcome },
+        Event::Command(command) => Input::Command(command),
+    };
+    tell(io, engine, input)
+}
+
+/// As much of a file as is used; what cannot be read is empty, and the parent sends the next.
+fn contents(file: OwnedFd) -> Vec<u8> {
+    let mut contents = Vec::new();
+    let most = u64::try_from(MAX_FILE).unwrap_or(u64::MAX);
+    drop(std::fs::File::from(file).take(most).read_to_end(&mut contents));
+    contents
+}
+
+fn hear_router(
+    io: &mut Io,
+    engine: &mut Engine,
+    (slot, form): (Slot, UBit),
+    buffer: &mut Vec<u8>,
+) -> io::Result<()> {
+    for _ in 0..TURN {
+        let Some(socket) = io.routers.get(&(slot, form)) else { break };
+        let Some(packet) = socket.receive(buffer) else { break };
+        let (source, hop_limit, bytes) = (packet.source, packet.hop_limit, packet.bytes);
+        tell(io, engine, Input::Packet { slot, form, source, hop_limit, bytes })?;
+    }
+    Ok(())
+}
+
+fn hear_dns(io: &mut Io, engine: &mut Engine, id: DnsId) -> io::Result<()> {
+    for _ in 0..TURN {
+        let Some(socket) = io.dns.get_mut(&id) else { break };
+        let input = match socket.flush().and_then(|()| socket.receive()) {
+            Ok(None) => break,
+            Ok(Some(bytes)) => {
+                tell(io, engine, Input::DnsReply { id, bytes: &bytes })?;
+                continue;
+            }
+            Err(error) => Input::DnsFailed { id, error: error.to_string() },
+        };
+        io.dns.remove(&id);
+        tell(io, engine, input)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,25 @@
+//! The privileged half of isatapd: a library, so that tests reach its parts.
+//!
+//! No byte of the network is read here, and nothing that reads one is linked. The child's requests
+//! are judged in [`policy`]; only what comes out of it reaches [`kernel`].
+
+pub mod bucket;
+pub mod child;
+pub mod cli;
+pub mod daemon;
+pub mod exit;
+pub mod files;
+pub mod kernel;
+pub mod locator;
+pub mod lock;
+pub mod log;
+pub mod name_servers;
+pub mod pidfile;
+pub mod policy;
+mod reconcile;
+pub mod run;
+mod serve;
+pub mod sockets;
+mod supervise;
+pub mod text;
+pub mod tunnel;

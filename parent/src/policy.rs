@@ -1,0 +1,256 @@
+//! The one place where what the child says is judged.
+//!
+//! A request that passes becomes a value of another type, which can be made nowhere else; only such
+//! values reach the code that speaks to the kernel. No I/O. What a child taken over by an attacker
+//! can do is what this file lets through.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::time::Instant;
+
+use ipnet::Ipv6Net;
+use isatapd_proto::isatap::{self, UBit};
+use isatapd_proto::{
+    AddressWish, DnsId, Lifetime, Mtu, NextHop, OnLinkPrefix, Preference, Refusal,
+    RouteDestination, RouteWish, RouterWish, ServerIndex, Slot, Transport, Tunnel, UnicastV4,
+};
+
+use crate::bucket::Bucket;
+
+/// Metric of a route of high preference by the router in slot 0: worse than that of the kernel and
+/// of others for native routes (1024), so that the tunnel is used where nothing else is.
+pub const METRIC_BASE: u32 = 2048;
+/// Metrics of one preference: one for each slot. Routes of equal metric would be merged into one
+/// multipath route with the preference of the first.
+const METRIC_STEP: u32 = 64;
+
+/// What the judgement rests on: the parent's own knowledge, none of it the child's.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// The PRL as last approved.
+    pub routers: &'a [RouterWish],
+    /// The tunnel, if there is one.
+    pub tunnel: Option<Tunnel>,
+}
+
+/// A DNS socket to open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DnsSocket {
+    id: DnsId,
+    server: SocketAddr,
+    transport: Transport,
+}
+
+/// A PRL to use: neither a slot nor a router twice.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Routers(Vec<RouterWish>);
+
+/// Addresses to have: no prefix twice, lifetimes in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Addresses(Vec<AddressWish>);
+
+/// Routes to have, each by a router of the PRL.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Routes(Vec<Route>);
+
+/// One route to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    slot: Slot,
+    destination: RouteDestination,
+    gateway: Ipv6Addr,
+    metric: u32,
+    preference: Preference,
+    lifetime: Lifetime,
+    mtu: Option<Mtu>,
+    hop_limit: Option<u8>,
+}
+
+impl DnsSocket {
+    /// Judges `OpenDns`; `bucket` bounds how many sockets the child is given.
+    pub fn judge(
+        (id, server, transport): (DnsId, ServerIndex, Transport),
+        servers: &[SocketAddr],
+        bucket: &mut Bucket,
+        now: Instant,
+    ) -> Result<Self, Refusal> {
+        let server = servers.get(usize::from(server.get())).ok_or(Refusal::NoSuchServer)?;
+        if !bucket.take(now) {
+            return Err(Refusal::TooMany);
+        }
+        Ok(Self { id, server: *server, transport })
+    }
+
+    /// The child's name for it.
+    pub const fn id(&self) -> DnsId {
+        self.id
+    }
+
+    /// Where it leads.
+    pub const fn server(&self) -> SocketAddr {
+        self.server
+    }
+
+    /// Datagram or stream.
+    pub const fn transport(&self) -> Transport {
+        self.transport
+    }
+}
+
+impl Routers {
+    /// Judges `SetRouters`. The count and each address are right by their types.
+    pub fn judge(wishes: &[RouterWish]) -> Result<Self, Refusal> {
+        all_different(wishes.iter().map(|w| w.slot))?;
+        all_different(wishes.iter().map(|w| w.router))?;
+        Ok(Self(wishes.to_vec()))
+    }
+
+    /// The list.
+    pub fn list(&self) -> &[RouterWish] {
+        &self.0
+    }
+}
+
+impl Addresses {
+    /// Judges `SetAddresses`.
+    pub fn judge(wishes: &[AddressWish], facts: Facts<'_>) -> Result<Self, Refusal> {
+        let tunnel = facts.tunnel.ok_or(Refusal::NoTunnel)?;
+        all_different(wishes.iter().map(|w| w.prefix))?;
+        for wish in wishes {
+            if wish.valid.is_zero() || wish.preferred > wish.valid {
+                return Err(Refusal::BadLifetime);
+            }
+            refuse_loop(wish.prefix.net(), tunnel.locator)?;
+        }
+        Ok(Self(wishes.to_vec()))
+    }
+
+    /// The list: prefixes, of which the parent forms the addresses.
+    pub fn list(&self) -> &[AddressWish] {
+        &self.0
+    }
+
+    /// The address of `prefix` at `locator`: the child has no say in it.
+    pub fn formed(prefix: OnLinkPrefix, locator: UnicastV4) -> Ipv6Addr {
+        isatap::address(prefix.into(), locator, UBit::of(locator.get()))
+    }
+}
+
+impl Routes {
+    /// Judges `SetRoutes`.
+    pub fn judge(wishes: &[RouteWish], facts: Facts<'_>) -> Result<Self, Refusal> {
+        let tunnel = facts.tunnel.ok_or(Refusal::NoTunnel)?;
+        all_different(wishes.iter().map(|w| (w.destination, w.next_hop.slot)))?;
+        let judged = wishes.iter().map(|wish| Route::judge(wish, tunnel, facts.routers));
+        Ok(Self(judged.collect::<Result<_, _>>()?))
+    }
+
+    /// The list.
+    pub fn list(&self) -> &[Route] {
+        &self.0
+    }
+
+    /// Without those by a router that `routers` no longer has.
+    #[must_use]
+    pub fn led_by(&self, routers: &Routers) -> Self {
+        let gateways: BTreeSet<_> = routers
+            .list()
+            .iter()
+            .flat_map(|r| UBit::BOTH.map(|u| (r.slot, isatap::link_local(r.router, u))))
+            .collect();
+        Self(self.0.iter().filter(|r| gateways.contains(&(r.slot, r.gateway))).copied().collect())
+    }
+}
+
+impl Route {
+    fn judge(wish: &RouteWish, tunnel: Tunnel, routers: &[RouterWish]) -> Result<Self, Refusal> {
+        let NextHop { slot, form } = wish.next_hop;
+        let router = routers.iter().find(|r| r.slot == slot).ok_or(Refusal::NoSuchRouter)?;
+        if wish.lifetime.is_zero() {
+            return Err(Refusal::BadLifetime);
+        }
+        if wish.hop_limit == Some(0) {
+            return Err(Refusal::BadHopLimit);
+        }
+        if wish.mtu.is_some_and(|mtu| mtu > tunnel.mtu) {
+            return Err(Refusal::BadMtu);
+        }
+        refuse_loop(wish.destination.net(), tunnel.locator)?;
+        Ok(Self {
+            slot,
+            destination: wish.destination,
+            gateway: isatap::link_local(router.router, form),
+            metric: metric(wish.preference, slot),
+            preference: wish.preference,
+            lifetime: wish.lifetime,
+            mtu: wish.mtu,
+            hop_limit: wish.hop_limit,
+        })
+    }
+
+    /// What it reaches.
+    pub const fn destination(&self) -> RouteDestination {
+        self.destination
+    }
+
+    /// The link-local address of its router.
+    pub const fn gateway(&self) -> Ipv6Addr {
+        self.gateway
+    }
+
+    /// Its metric: no other route to the same destination has it.
+    pub const fn metric(&self) -> u32 {
+        self.metric
+    }
+
+    /// RFC 4191.
+    pub const fn preference(&self) -> Preference {
+        self.preference
+    }
+
+    /// Time left.
+    pub const fn lifetime(&self) -> Lifetime {
+        self.lifetime
+    }
+
+    /// At most that of the tunnel.
+    pub const fn mtu(&self) -> Option<Mtu> {
+        self.mtu
+    }
+
+    /// Not zero.
+    pub const fn hop_limit(&self) -> Option<u8> {
+        self.hop_limit
+    }
+}
+
+/// The metric of a route: a better preference is a smaller one, and no two are equal.
+fn metric(preference: Preference, slot: Slot) -> u32 {
+    let step = match preference {
+        Preference::High => 0,
+        Preference::Medium => METRIC_STEP,
+        Preference::Low => METRIC_STEP + METRIC_STEP,
+    };
+    METRIC_BASE.saturating_add(step).saturating_add(slot.get().into())
+}
+
+/// RFC 6324: what lies in our own 6to4 prefix (2002:V4::/48) would come back to us in IPv4.
+fn refuse_loop(net: Ipv6Net, locator: UnicastV4) -> Result<(), Refusal> {
+    let [a, b, c, d] = locator.get().octets();
+    let (high, low) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+    let own = Ipv6Net::new_assert(Ipv6Addr::new(0x2002, high, low, 0, 0, 0, 0, 0), 48);
+    if own.contains(&net) { Err(Refusal::Loop) } else { Ok(()) }
+}
+
+fn all_different<T: Ord>(items: impl Iterator<Item = T>) -> Result<(), Refusal> {
+    let mut seen = BTreeSet::new();
+    for item in items {
+        if !seen.insert(item) {
+            return Err(Refusal::Duplicate);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

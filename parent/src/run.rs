@@ -1,0 +1,286 @@
+//! The loop of the parent: one poll(2) over the child, the kernel, signals and files.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use isatapd_proto::{Command, Event, RouterWish};
+use isatapd_security::spawn::Plan;
+use log::info;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+use nix::sys::signalfd::SignalFd;
+
+use crate::bucket::Bucket;
+use crate::child::Child;
+use crate::cli::Options;
+use crate::daemon::Readiness;
+use crate::exit::{Exit, Fatal};
+use crate::files::{Files, Opened};
+use crate::kernel::{Changes, Link, Monitor, Netlink, Prl};
+use crate::log::ChildLog;
+use crate::policy::{Routers, Routes};
+use crate::supervise::Restart;
+use crate::tunnel::Tunnel;
+
+/// Requests of the child served in one turn.
+const TURN: usize = 32;
+/// Looks at the kernel's state are this far apart at least, but for the first: a storm of events
+/// costs no more than that.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// What the parent holds open.
+pub struct Resources {
+    /// For requests.
+    pub netlink: Netlink,
+    /// For the tunnel's Potential Router List.
+    pub prl: Prl,
+    /// What changes in the kernel.
+    pub monitor: Monitor,
+    /// resolv.conf and hosts.
+    pub files: Files,
+    /// SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD.
+    pub signals: SignalFd,
+    /// How to start a child.
+    pub plan: Plan,
+}
+
+/// The parent.
+pub struct Daemon<'a> {
+    pub(crate) options: Options,
+    pub(crate) with: Resources,
+    pub(crate) opened: Opened,
+    pub(crate) child: Option<Child>,
+    pub(crate) restart: Restart,
+    pub(crate) log: ChildLog,
+    pub(crate) requests: Bucket,
+    pub(crate) dns: Bucket,
+    /// The child's wishes, as approved.
+    pub(crate) routers: Routers,
+    pub(crate) routes: Routes,
+    /// What we made in the kernel.
+    pub(crate) tunnel: Option<Tunnel>,
+    /// Whether the tunnel has a locator now. A tunnel that has lost it is kept for its return.
+    pub(crate) located: bool,
+    /// The routers that the present child has sockets for.
+    pub(crate) sockets: BTreeSet<RouterWish>,
+    /// What was last said of each matter, so that it is said once.
+    pub(crate) said: Said,
+    /// Whether the start is over: from then on errors are logged and worked around.
+    pub(crate) started: bool,
+    readiness: &'a mut Option<Readiness>,
+    /// When the kernel's state is to be looked at next.
+    pub(crate) look_at: Option<Instant>,
+    pub(crate) looked: Option<Instant>,
+}
+
+/// What was last said, by matter.
+#[derive(Default)]
+pub(crate) struct Said {
+    pub(crate) waits: Option<String>,
+    pub(crate) left_out: Vec<String>,
+}
+
+impl<'a> Daemon<'a> {
+    /// A parent with its first child started; `readiness` is told when the start is over.
+    pub fn new(
+        options: Options,
+        with: Resources,
+        child: Child,
+        readiness: &'a mut Option<Readiness>,
+    ) -> Self {
+        let opened = with.files.open();
+        Self {
+            options,
+            with,
+            opened,
+            child: Some(child),
+            restart: Restart::default(),
+            log: ChildLog::new(),
+            requests: Bucket::new(256, Duration::from_millis(10)),
+            dns: Bucket::new(256, Duration::from_millis(30)),
+            routers: Routers::default(),
+            routes: Routes::default(),
+            tunnel: None,
+            located: false,
+            sockets: BTreeSet::new(),
+            said: Said::default(),
+            started: false,
+            readiness,
+            look_at: None,
+            looked: None,
+        }
+    }
+
+    /// Runs until a signal says to end; what was made is then gone. An error before the start is
+    /// over ends the program too.
+    pub fn run(mut self) -> Result<(), Fatal> {
+        let ended = self.introduce().and_then(|()| self.serve_until_told());
+        if let Some(child) = self.child.take() {
+            child.kill();
+        }
+        self.tear_down();
+        ended
+    }
+
+    /// Deletes the tunnel, also one of a predecessor that has not been taken over yet.
+    fn tear_down(&mut self) {
+        let netlink = &mut self.with.netlink;
+        let index = match self.tunnel.take() {
+            Some(tunnel) => Ok(Some(tunnel.index())),
+            None => netlink
+                .find_link(&self.options.name)
+                .map(|link| link.filter(Link::is_our_tunnel).map(|link| link.index)),
+        };
+        let deleted = index.and_then(|index| match index {
+            Some(index) => netlink.delete_link(index).map(|()| true),
+            None => Ok(false),
+        });
+        match deleted {
+            Ok(true) => info!("{}: deleted", self.options.name),
+            Ok(false) => {}
+            Err(error) => log::error!("{error}"),
+        }
+    }
+
+    /// The start is over: the tunnel is there, or what it waits for has been said.
+    pub(crate) fn ready(&mut self) -> Result<(), Fatal> {
+        self.started = true;
+        self.readiness.take().map_or(Ok(()), Readiness::ready)
+    }
+
+    fn serve_until_told(&mut self) -> Result<(), Fatal> {
+        loop {
+            let ready = self.wait()?;
+            if ready.signal && self.take_signals()? {
+                return Ok(());
+            }
+            let now = Instant::now();
+            if ready.kernel {
+                self.hear_kernel(now);
+            }
+            if ready.files {
+                self.follow_files();
+            }
+            if ready.child {
+                self.hear_child(now)?;
+            }
+            if self.look_at.is_some_and(|at| at <= now) {
+                self.look(now)?;
+            }
+            self.mind_child(now)?;
+        }
+    }
+
+    fn wait(&self) -> Result<Woken, Fatal> {
+        let now = Instant::now();
+        let pause = self.requests.wait(now);
+        let due = [self.look_at, self.child_due(), pause.and_then(|p| now.checked_add(p))];
+        let next = due.into_iter().flatten().min().map(|at| at.saturating_duration_since(now));
+        let mut fds = vec![
+            PollFd::new(self.with.signals.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.with.monitor.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.with.files.as_fd(), PollFlags::POLLIN),
+        ];
+        if let Some(child) = &self.child {
+            // A child that asks too much is not heard for a while.
+            let up = if pause.is_none() { PollFlags::POLLIN } else { PollFlags::empty() };
+            let down = if child.is_waiting() { PollFlags::POLLOUT } else { PollFlags::empty() };
+            fds.push(PollFd::new(child.as_fd(), up | down));
+        }
+        match poll(&mut fds, next.map_or(PollTimeout::NONE, round_up)) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(Fatal::new(Exit::Os, format!("poll: {}", error.desc()))),
+        }
+        let mut fds = fds.iter().map(|fd| fd.any().unwrap_or(true));
+        let mut next = || fds.next().unwrap_or(false);
+        Ok(Woken { signal: next(), kernel: next(), files: next(), child: next() })
+    }
+
+    /// True if one of them says to end.
+    fn take_signals(&mut self) -> Result<bool, Fatal> {
+        let (mut reload, mut dump) = (false, false);
+        while let Ok(Some(signal)) = self.with.signals.read_signal() {
+            match i32::try_from(signal.ssi_signo).ok().and_then(|n| Signal::try_from(n).ok()) {
+                Some(Signal::SIGTERM | Signal::SIGINT) => return Ok(true),
+                Some(Signal::SIGHUP) => reload = true,
+                Some(Signal::SIGUSR1) => dump = true,
+                _ => {}
+            }
+        }
+        if reload {
+            info!("SIGHUP: names are looked up and routers solicited again");
+            self.follow_files();
+            self.look_soon(Instant::now());
+            self.tell(&Event::Command(Command::Reload), Vec::new());
+        }
+        if dump {
+            self.tell(&Event::Command(Command::Dump), Vec::new());
+        }
+        self.reap()?;
+        Ok(false)
+    }
+
+    fn hear_kernel(&mut self, now: Instant) {
+        match self.with.monitor.drain() {
+            Ok(changes) if changes == Changes::default() => {}
+            Ok(_) => self.look_soon(now),
+            Err(error) => {
+                log::warn!("{error}; the state is looked at instead");
+                self.look_soon(now);
+            }
+        }
+    }
+
+    fn follow_files(&mut self) {
+        match self.with.files.changed() {
+            Ok(false) => {}
+            Ok(true) => self.tell_resolver(),
+            Err(error) => log::warn!("resolv.conf and hosts are no longer followed: {error}"),
+        }
+    }
+
+    /// Has the kernel's state looked at: at once, or after a while if that was just done.
+    pub(crate) fn look_soon(&mut self, now: Instant) {
+        let at = self.looked.and_then(|at| at.checked_add(SETTLE)).map_or(now, |at| at.max(now));
+        self.look_at.get_or_insert(at);
+    }
+
+    fn hear_child(&mut self, now: Instant) -> Result<(), Fatal> {
+        for _ in 0..TURN {
+            if self.requests.wait(now).is_some() || !self.hear_one(now)? {
+                break;
+            }
+            self.requests.take(now);
+        }
+        Ok(())
+    }
+}
+
+struct Woken {
+    signal: bool,
+    kernel: bool,
+    files: bool,
+    child: bool,
+}
+
+/// Not a millisecond too soon, which would be a turn for nothing.
+fn round_up(time: Duration) -> PollTimeout {
+    let millis = time.as_nanos().div_ceil(1_000_000);
+    i32::try_from(millis).ok().and_then(|m| m.try_into().ok()).unwrap_or(PollTimeout::MAX)
+}
+
+/// The signals that the parent reads; they are blocked otherwise.
+pub fn signals() -> io::Result<SignalFd> {
+    use nix::sys::signal::SigSet;
+    use nix::sys::signalfd::SfdFlags;
+
+    let set: SigSet =
+        [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGCHLD]
+            .into_iter()
+            .collect();
+    set.thread_block()?;
+    Ok(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
+}

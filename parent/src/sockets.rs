@@ -1,0 +1,83 @@
+//! Sockets for the child, which can make none: each is bound, filtered and connected here.
+
+use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use isatapd_proto::Transport;
+use isatapd_security::sys;
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn6, SockaddrStorage,
+    connect, recv, setsockopt, socket, sockopt,
+};
+
+use crate::kernel::{IfIndex, KernelError};
+
+const FLAGS: SockFlag = SockFlag::SOCK_CLOEXEC.union(SockFlag::SOCK_NONBLOCK);
+
+/// Of Router Solicitations (RFC 4861 section 4.1).
+const HOP_LIMIT: i32 = 255;
+/// Octets of advertisements that may wait to be read: some dozens.
+const RECEIVE_BUFFER: usize = 65_536;
+/// Packets thrown away at the start; the socket is closed if more have come.
+const STRAYS: usize = 1024;
+
+/// A raw ICMPv6 socket for one router: connected to its link-local address on the tunnel, so that
+/// nothing comes from or goes to elsewhere, and only Router Advertisements come in (with their hop
+/// limit). The kernel fills in the checksum (RFC 3542 section 3.1). The tunnel must be up with its
+/// link-local address, which becomes the source.
+pub fn router_socket(tunnel: IfIndex, router: Ipv6Addr) -> Result<OwnedFd, KernelError> {
+    open_router_socket(tunnel, router).map_err(|errno| KernelError {
+        object: format!("router {router}"),
+        action: "open a socket",
+        errno,
+        hint: String::new(),
+    })
+}
+
+fn open_router_socket(tunnel: IfIndex, router: Ipv6Addr) -> Result<OwnedFd, Errno> {
+    if !router.is_unicast_link_local() {
+        // Any other address would leave the interface open.
+        return Err(Errno::EINVAL);
+    }
+    let socket = socket(AddressFamily::Inet6, SockType::Raw, FLAGS, SockProtocol::IcmpV6)?;
+    sys::set_icmp6_filter_ra_only(socket.as_fd()).map_err(|e| errno(&e))?;
+    setsockopt(&socket, sockopt::Ipv6RecvHopLimit, &true)?;
+    setsockopt(&socket, sockopt::Ipv6Ttl, &HOP_LIMIT)?;
+    setsockopt(&socket, sockopt::RcvBuf, &RECEIVE_BUFFER)?;
+    sys::attach_locked_filter(socket.as_fd(), &sys::router_advert_filter())
+        .map_err(|e| errno(&e))?;
+    let address = SockaddrIn6::from(SocketAddrV6::new(router, 0, 0, tunnel.get()));
+    connect(socket.as_raw_fd(), &address)?;
+    throw_away_strays(&socket)?;
+    Ok(socket)
+}
+
+/// What came from anywhere between the socket's making and its connection.
+fn throw_away_strays(socket: &OwnedFd) -> Result<(), Errno> {
+    for _ in 0..STRAYS {
+        if recv(socket.as_raw_fd(), &mut [0], MsgFlags::empty()) == Err(Errno::EAGAIN) {
+            return Ok(());
+        }
+    }
+    Err(Errno::ENOBUFS)
+}
+
+/// A socket for one DNS query, connected to the server from a port that the kernel chooses; TCP
+/// may still be connecting.
+pub fn dns_socket(server: SocketAddr, transport: Transport) -> Result<OwnedFd, Errno> {
+    let family = if server.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let kind = match transport {
+        Transport::Udp => SockType::Datagram,
+        Transport::Tcp => SockType::Stream,
+    };
+    let socket = socket(family, kind, FLAGS, None)?;
+    match connect(socket.as_raw_fd(), &SockaddrStorage::from(server)) {
+        Ok(()) | Err(Errno::EINPROGRESS) => Ok(socket),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn errno(error: &std::io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(nix::libc::EIO))
+}

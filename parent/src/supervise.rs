@@ -1,0 +1,221 @@
+//! The child's life: told what it needs, ended when it misbehaves, replaced when it ends.
+
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use isatapd_proto::{Bounded, Config, Event, Link, Phase, Resolver, Text};
+use log::{error, info, warn};
+use nix::errno::Errno;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+
+use crate::child::{Child, Heard, Violation};
+use crate::exit::{Exit, Fatal};
+use crate::run::Daemon;
+
+/// How long a child may take to confine itself.
+const CONFINED_WITHIN: Duration = Duration::from_secs(10);
+/// A child that lived so long is replaced at once.
+const LIVED: Duration = Duration::from_secs(60);
+/// The longest wait before another is started.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+
+/// When the next child is due, and what the last one said at its end.
+#[derive(Default)]
+pub(crate) struct Restart {
+    /// The wait after the next early end; zero for the first.
+    wait: Duration,
+    due: Option<Instant>,
+    /// Whether a child has ever confined itself: before that, its end is the program's.
+    pub(crate) confined: bool,
+    pub(crate) last_words: Option<String>,
+}
+
+impl Restart {
+    fn after(&mut self, lived: Duration, now: Instant) -> Duration {
+        if lived >= LIVED {
+            self.wait = Duration::ZERO;
+        }
+        let wait = self.wait;
+        self.wait = wait.saturating_mul(2).clamp(Duration::from_secs(1), LONGEST_WAIT);
+        self.due = now.checked_add(wait);
+        wait
+    }
+}
+
+impl Daemon<'_> {
+    /// Tells a new child all it has to know.
+    pub(crate) fn introduce(&mut self) -> Result<(), Fatal> {
+        self.sockets.clear();
+        let version = Text::cut(env!("CARGO_PKG_VERSION"));
+        self.tell(&Event::Startup { version }, Vec::new());
+        self.tell_resolver();
+        let config = Config {
+            routers: self.options.routers.clone(),
+            solicit_interval: self.options.solicit_interval,
+            prl_refresh: self.options.prl_refresh,
+            level: self.options.level,
+        };
+        self.tell(&Event::Config(config), Vec::new());
+        self.tell_link();
+        self.look(Instant::now())
+    }
+
+    /// Tells the child; one that does not listen is ended.
+    pub(crate) fn tell(&mut self, event: &Event, fds: Vec<OwnedFd>) {
+        if let Some(Err(violation)) = self.child.as_mut().map(|child| child.tell(event, fds)) {
+            self.punish(&violation);
+        }
+    }
+
+    /// Tells the child of the name servers and files as they are now.
+    pub(crate) fn tell_resolver(&mut self) {
+        self.opened = self.with.files.open();
+        let opened = &mut self.opened;
+        let servers = opened.servers.iter().map(|s| Text::cut(&s.to_string()));
+        let event = Event::Resolver(Resolver {
+            servers: Bounded::first_of(servers),
+            resolv_conf: opened.resolv_conf.is_some(),
+            hosts: opened.hosts.is_some(),
+        });
+        let fds = opened.resolv_conf.take().into_iter().chain(opened.hosts.take()).collect();
+        self.tell(&event, fds);
+    }
+
+    /// Tells the child of the tunnel as it is now.
+    pub(crate) fn tell_link(&mut self) {
+        let tunnel = self.facts().tunnel.filter(|_| self.located);
+        self.tell(&Event::Link(Link { tunnel }), Vec::new());
+    }
+
+    /// Hears one thing of the child; false if there is no more to hear.
+    pub(crate) fn hear_one(&mut self, now: Instant) -> Result<bool, Fatal> {
+        let Some(child) = &mut self.child else { return Ok(false) };
+        match child.flush().and_then(|()| child.hear()) {
+            Ok(Heard::Request(seq, request)) => self.serve(seq, request, now).map(|()| true),
+            Ok(Heard::Silence) => Ok(false),
+            Ok(Heard::End) => {
+                // It ends by itself; if not, it must.
+                child.kill();
+                self.reap_for_sure()?;
+                Ok(false)
+            }
+            Err(violation) => {
+                self.punish(&violation);
+                Ok(false)
+            }
+        }
+    }
+
+    fn punish(&mut self, violation: &Violation) {
+        if let Some(child) = &self.child {
+            error!("isatapd-child (pid {}): {violation}; it is killed", child.pid());
+            child.kill();
+        }
+    }
+
+    /// When the child needs attention: to be started, or ended as it does not confine itself.
+    pub(crate) fn child_due(&self) -> Option<Instant> {
+        match &self.child {
+            None => self.restart.due,
+            Some(child) if child.phase() == Phase::Starting => {
+                child.started.checked_add(CONFINED_WITHIN)
+            }
+            Some(_) => None,
+        }
+    }
+
+    /// Does what is due.
+    pub(crate) fn mind_child(&mut self, now: Instant) -> Result<(), Fatal> {
+        if self.child_due().is_none_or(|at| at > now) {
+            return Ok(());
+        }
+        if self.child.is_some() {
+            self.punish(&Violation::Late);
+            return self.reap_for_sure();
+        }
+        self.restart.due = None;
+        match Child::start(&self.with.plan, now) {
+            Ok(child) => {
+                self.child = Some(child);
+                self.introduce()
+            }
+            Err(error) => {
+                let wait = self.restart.after(Duration::ZERO, now);
+                error!("isatapd-child: {error}; tried again in {} s", wait.as_secs());
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes note of a child that has ended.
+    pub(crate) fn reap(&mut self) -> Result<(), Fatal> {
+        self.reap_with(WaitPidFlag::WNOHANG)
+    }
+
+    /// The same for one that was just killed or closed its channel: it has no way to stay.
+    fn reap_for_sure(&mut self) -> Result<(), Fatal> {
+        self.reap_with(WaitPidFlag::empty())
+    }
+
+    fn reap_with(&mut self, flags: WaitPidFlag) -> Result<(), Fatal> {
+        let Some(pid) = self.child.as_ref().map(Child::pid) else { return Ok(()) };
+        match waitpid(pid, Some(flags)) {
+            Ok(WaitStatus::StillAlive) | Err(Errno::EINTR) => Ok(()),
+            Ok(status) => self.child_ended(&describe(status)),
+            Err(error) => self.child_ended(error.desc()),
+        }
+    }
+
+    fn child_ended(&mut self, how: &str) -> Result<(), Fatal> {
+        let now = Instant::now();
+        // What it had still to say comes first.
+        while self.child.is_some() && matches!(self.hear_rest(now), Ok(true)) {}
+        let Some(child) = self.child.take() else { return Ok(()) };
+        let pid = child.pid();
+        let last_words = self.restart.last_words.take();
+        let how = last_words.map_or_else(|| how.to_owned(), |words| format!("{words} ({how})"));
+        if !self.restart.confined {
+            return Err(Fatal::new(Exit::Os, format!("isatapd-child: {how}")));
+        }
+        let wait = self.restart.after(now.saturating_duration_since(child.started), now);
+        if wait.is_zero() {
+            warn!("isatapd-child (pid {pid}): {how}; another is started, the tunnel stays");
+        } else {
+            let seconds = wait.as_secs();
+            error!("isatapd-child (pid {pid}): {how}; another is started in {seconds} s, the tunnel stays");
+        }
+        Ok(())
+    }
+
+    /// Only what an ended child logged.
+    fn hear_rest(&mut self, now: Instant) -> Result<bool, Violation> {
+        let Some(child) = &mut self.child else { return Ok(false) };
+        match child.hear()? {
+            Heard::Request(_, isatapd_proto::Request::Log(record)) => {
+                self.log_line(&record, now);
+                Ok(true)
+            }
+            Heard::Request(..) => Ok(true),
+            Heard::Silence | Heard::End => Ok(false),
+        }
+    }
+
+    /// The child is confined: the start is over as far as it goes.
+    pub(crate) fn confined(&mut self) {
+        self.restart.confined = true;
+        if let Some(child) = &self.child {
+            info!("isatapd-child (pid {}): confined", child.pid());
+        }
+    }
+}
+
+fn describe(status: WaitStatus) -> String {
+    match status {
+        WaitStatus::Exited(_, code) => format!("ended with status {code}"),
+        WaitStatus::Signaled(_, nix::sys::signal::Signal::SIGSYS, _) => {
+            "killed by SIGSYS: a system call that its filter denies".to_owned()
+        }
+        WaitStatus::Signaled(_, signal, _) => format!("killed by {signal}"),
+        other => format!("{other:?}"),
+    }
+}

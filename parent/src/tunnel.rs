@@ -1,0 +1,229 @@
+//! What we made in the kernel, and how it is brought to what is wanted: first all that is new, then
+//! what is no longer wanted goes.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use isatapd_proto::isatap::{self, UBit};
+use isatapd_proto::{Lifetime, Mtu, RouterWish};
+use log::warn;
+use nix::errno::Errno;
+
+use crate::kernel::{
+    Address, IfIndex, KernelError, Link, Netlink, Origin, Prl, Route, TunnelSpec, hold_still,
+};
+use crate::policy::{Addresses, Routes};
+
+/// The tunnel, and all of ours on it.
+pub struct Tunnel {
+    index: IfIndex,
+    spec: TunnelSpec,
+    mtu: Mtu,
+    routers: Vec<Ipv4Addr>,
+    addresses: BTreeMap<Ipv6Addr, Address>,
+    /// By destination and metric, as the kernel tells routes apart.
+    routes: BTreeMap<(ipnet::Ipv6Net, u32), Route>,
+}
+
+impl Tunnel {
+    /// Makes the tunnel. It comes up only when the kernel can no longer configure it by itself.
+    pub fn create(netlink: &mut Netlink, spec: TunnelSpec) -> Result<Self, KernelError> {
+        let index = netlink.create_tunnel(&spec)?;
+        let begun = Self::begun(netlink, index, spec);
+        if begun.is_err() {
+            // Nothing is left of what did not come to be.
+            drop(netlink.delete_link(index));
+        }
+        begun
+    }
+
+    /// Takes over what a predecessor left, whatever its locator was.
+    pub fn adopt(
+        netlink: &mut Netlink,
+        prl: &Prl,
+        link: &Link,
+        spec: TunnelSpec,
+    ) -> Result<Self, KernelError> {
+        netlink.change_tunnel(link.index, &spec)?;
+        let mut tunnel = Self::begun(netlink, link.index, spec)?;
+        tunnel.routers = prl.list(&tunnel.spec.name)?;
+        let found = netlink.addresses(link.index)?;
+        tunnel.addresses.extend(found.into_iter().map(|a| (a.address, a)));
+        tunnel.routes = netlink.routes(link.index)?.into_iter().map(|r| (key(&r), r)).collect();
+        tunnel.keep_addresses_of_locator(netlink)?;
+        Ok(tunnel)
+    }
+
+    fn begun(
+        netlink: &mut Netlink,
+        index: IfIndex,
+        spec: TunnelSpec,
+    ) -> Result<Self, KernelError> {
+        hold_still(&spec.name)?;
+        let mut tunnel = Self {
+            index,
+            spec,
+            mtu: Mtu::MIN,
+            routers: Vec::new(),
+            addresses: BTreeMap::new(),
+            routes: BTreeMap::new(),
+        };
+        tunnel.set_link_local(netlink)?;
+        netlink.set_up(index)?;
+        tunnel.read_mtu(netlink)?;
+        Ok(tunnel)
+    }
+
+    /// Its number.
+    pub const fn index(&self) -> IfIndex {
+        self.index
+    }
+
+    /// What it is.
+    pub const fn spec(&self) -> &TunnelSpec {
+        &self.spec
+    }
+
+    /// How others see it.
+    pub const fn state(&self) -> isatapd_proto::Tunnel {
+        isatapd_proto::Tunnel { locator: self.spec.local, mtu: self.mtu }
+    }
+
+    /// Gives it another locator or link, in place: routes and PRL stay, addresses of the old
+    /// locator go.
+    pub fn change(&mut self, netlink: &mut Netlink, spec: TunnelSpec) -> Result<(), KernelError> {
+        netlink.change_tunnel(self.index, &spec)?;
+        self.spec = spec;
+        self.set_link_local(netlink)?;
+        self.keep_addresses_of_locator(netlink)?;
+        self.read_mtu(netlink)
+    }
+
+    /// Sets it up if somebody set it down. `Ok(false)`: it is no more.
+    pub fn restore(&mut self, netlink: &mut Netlink) -> Result<bool, KernelError> {
+        let Some(link) = netlink.link(self.index)? else { return Ok(false) };
+        if !link.up {
+            warn!("{}: was set down; set up again", self.spec.name);
+            hold_still(&self.spec.name)?;
+            netlink.set_up(self.index)?;
+            // The kernel has removed the routes, and may have the addresses.
+            self.routes.clear();
+            self.set_link_local(netlink)?;
+        }
+        Ok(true)
+    }
+
+    /// The PRL in the kernel: new routers first.
+    pub fn set_routers(&mut self, prl: &Prl, wanted: &[RouterWish]) -> Result<(), KernelError> {
+        let wanted: Vec<Ipv4Addr> = wanted.iter().map(|wish| wish.router.get()).collect();
+        for router in wanted.iter().filter(|r| !self.routers.contains(r)) {
+            prl.add(&self.spec.name, *router)?;
+        }
+        for router in self.routers.iter().filter(|r| !wanted.contains(r)) {
+            prl.delete(&self.spec.name, *router)?;
+        }
+        self.routers = wanted;
+        Ok(())
+    }
+
+    /// All addresses but the link-local one.
+    pub fn set_addresses(
+        &mut self,
+        netlink: &mut Netlink,
+        wanted: &Addresses,
+    ) -> Result<(), KernelError> {
+        let wanted = wanted.list().iter().map(|wish| Address {
+            address: Addresses::formed(wish.prefix, self.spec.local),
+            prefix_len: if wish.on_link { 64 } else { 128 },
+            valid: wish.valid,
+            preferred: wish.preferred,
+            origin: Origin::Advertised,
+        });
+        let wanted: BTreeMap<_, _> = wanted.map(|a| (a.address, a)).collect();
+        for address in wanted.values() {
+            netlink.set_address(self.index, address)?;
+        }
+        self.keep_addresses(netlink, |a| {
+            a.origin == Origin::LinkLocal || wanted.contains_key(&a.address)
+        })?;
+        self.addresses.extend(wanted);
+        Ok(())
+    }
+
+    /// All routes.
+    pub fn set_routes(
+        &mut self,
+        netlink: &mut Netlink,
+        wanted: &Routes,
+    ) -> Result<(), KernelError> {
+        let wanted = wanted.list().iter().map(|route| Route {
+            index: self.index,
+            destination: route.destination().net(),
+            gateway: Some(route.gateway()),
+            metric: route.metric(),
+            preference: route.preference(),
+            lifetime: route.lifetime(),
+            mtu: route.mtu(),
+            hop_limit: route.hop_limit(),
+        });
+        let wanted: BTreeMap<_, _> = wanted.map(|route| (key(&route), route)).collect();
+        for route in wanted.values() {
+            netlink.set_route(route)?;
+        }
+        for route in self.routes.iter().filter(|(k, _)| !wanted.contains_key(k)).map(|(_, r)| r) {
+            netlink.delete_route(route)?;
+        }
+        self.routes = wanted;
+        Ok(())
+    }
+
+    fn set_link_local(&mut self, netlink: &mut Netlink) -> Result<(), KernelError> {
+        let locator = self.spec.local;
+        let own = Address {
+            address: isatap::link_local(locator, UBit::of(locator.get())),
+            prefix_len: 64,
+            valid: Lifetime::INFINITE,
+            preferred: Lifetime::INFINITE,
+            origin: Origin::LinkLocal,
+        };
+        netlink.set_address(self.index, &own)?;
+        self.addresses.insert(own.address, own);
+        Ok(())
+    }
+
+    /// Addresses that embed another locator have no meaning any more (RFC 5214 section 6.2).
+    fn keep_addresses_of_locator(&mut self, netlink: &mut Netlink) -> Result<(), KernelError> {
+        let own = self.spec.local.get();
+        self.keep_addresses(netlink, |a| {
+            isatap::embedded(a.address) == Some((own, UBit::of(own)))
+        })
+    }
+
+    fn keep_addresses(
+        &mut self,
+        netlink: &mut Netlink,
+        keep: impl Fn(&Address) -> bool,
+    ) -> Result<(), KernelError> {
+        for address in self.addresses.values().filter(|a| !keep(a)) {
+            netlink.delete_address(self.index, address)?;
+        }
+        self.addresses.retain(|_, a| keep(a));
+        Ok(())
+    }
+
+    fn read_mtu(&mut self, netlink: &mut Netlink) -> Result<(), KernelError> {
+        let link = netlink.link(self.index)?;
+        let mtu = link.and_then(|l| Mtu::try_from(u16::try_from(l.mtu).unwrap_or(u16::MAX)).ok());
+        self.mtu = mtu.ok_or_else(|| KernelError {
+            object: self.spec.name.to_string(),
+            action: "read the MTU",
+            errno: Errno::ENODEV,
+            hint: String::new(),
+        })?;
+        Ok(())
+    }
+}
+
+fn key(route: &Route) -> (ipnet::Ipv6Net, u32) {
+    (route.destination, route.metric)
+}

@@ -1,0 +1,119 @@
+//! What the child does first: prove what [`spawn`](crate::spawn) took away, take the rest, and, when
+//! all is open and made that it needs, shut the door: `Proven -> Confined -> Filtered`.
+
+use std::panic::{self, PanicHookInfo};
+use std::process;
+
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{SigHandler, Signal};
+use nix::sys::stat::stat;
+use nix::unistd::{Gid, Uid, getgroups, getresgid, getresuid, setfsuid, setresuid};
+
+pub use crate::seccomp::child::RULES;
+
+use crate::caps::Sets;
+use crate::failure::{At, ConfineError, Failure};
+use crate::seccomp;
+use crate::{CHILD_FD, Status, landlock, limits, prctl, wash};
+
+/// The exit code after a panic: EX_SOFTWARE of sysexits.h.
+const EX_SOFTWARE: i32 = 70;
+
+/// A process that can reach nothing but its descriptors. The filter is still to come.
+#[derive(Debug)]
+#[must_use = "without its filter the child may still ask the kernel for anything"]
+pub struct Confined {
+    status: Status,
+}
+
+/// Proves that nothing of root is left, then gives up the rest: limits, memory that can be made
+/// executable, all paths and ports. `descriptors`: how many may be open at once. Comes first in
+/// `main`; only the descriptors up to [`CHILD_FD`] stay open.
+pub fn confine(descriptors: u64) -> Result<Confined, ConfineError> {
+    wash::close_from(CHILD_FD.unsigned_abs() + 1).at("close_range")?;
+    prove_identity()?;
+    prove_no_capabilities()?;
+    prove_single_thread()?;
+    prove_empty_root()?;
+    prctl::set_undumpable().at("prctl(PR_SET_DUMPABLE)")?;
+    prctl::set_no_new_privs().at("prctl(PR_SET_NO_NEW_PRIVS)")?;
+    prctl::refuse_exec_gain().at("prctl(PR_SET_MDWE)")?;
+    tell_the_truth_about_crashes()?;
+    limits::apply(descriptors)?;
+    let version = landlock::deny_all()?;
+    Ok(Confined { status: Status::read(version, seccomp::calls(RULES))? })
+}
+
+impl Confined {
+    /// What is in force, with the filter that comes next.
+    pub fn status(&self) -> &Status {
+        &self.status
+    }
+
+    /// Puts [`RULES`] in force. From here on descriptors come from the parent only.
+    pub fn filter(self) -> Result<Status, ConfineError> {
+        seccomp::apply(&seccomp::filter(RULES)?)?;
+        Ok(self.status)
+    }
+}
+
+fn prove(holds: bool, what: &'static str) -> Result<(), ConfineError> {
+    if holds { Ok(()) } else { Err(ConfineError::Proof(what)) }
+}
+
+fn prove_identity() -> Result<(), ConfineError> {
+    let (user, group) = (getresuid().at("getresuid")?, getresgid().at("getresgid")?);
+    let (uid, gid) = (user.effective, group.effective);
+    // An id that cannot be: the call changes nothing and tells what is.
+    let filesystem = setfsuid(Uid::from_raw(u32::MAX));
+    prove([user.real, user.saved, filesystem] == [uid; 3], "another uid")?;
+    prove([group.real, group.saved] == [gid; 2], "another gid")?;
+    prove(!uid.is_root() && gid != Gid::from_raw(0), "root")?;
+    prove(getgroups().at("getgroups")?.is_empty(), "supplementary groups")?;
+    let root = Uid::from_raw(0);
+    prove(setresuid(root, root, root) == Err(Errno::EPERM), "the way back to root")
+}
+
+fn prove_no_capabilities() -> Result<(), ConfineError> {
+    prove(Sets::read()? == Sets::default(), "capabilities")
+}
+
+/// unshare(2) takes CLONE_THREAD, and does nothing, in a process of one thread only.
+fn prove_single_thread() -> Result<(), ConfineError> {
+    prove(unshare(CloneFlags::CLONE_THREAD).is_ok(), "other threads")
+}
+
+/// To the child the file system is one folder that has no name any more, and so holds nothing.
+fn prove_empty_root() -> Result<(), ConfineError> {
+    let root = stat(c"/").at("stat")?;
+    prove(root.st_nlink == 0, "the file system")
+}
+
+/// The runtime's handlers for bad memory accesses would make calls that the filter kills, and the
+/// parent would see a broken sandbox instead of a crash.
+fn tell_the_truth_about_crashes() -> Result<(), Failure> {
+    for signal in [Signal::SIGSEGV, Signal::SIGBUS] {
+        wash::set_action(signal, SigHandler::SigDfl).at("sigaction")?;
+    }
+    Ok(())
+}
+
+/// A panic becomes one line for `report`, and exit code 70 (EX_SOFTWARE). No backtrace, no abort:
+/// the filter would kill both before a word is out.
+pub fn exit_on_panic(report: impl Fn(&str) + Send + Sync + 'static) {
+    panic::set_hook(Box::new(move |panic| {
+        report(&describe(panic));
+        process::exit(EX_SOFTWARE);
+    }));
+}
+
+/// "panic at file:line:column: message", without a second line.
+fn describe(panic: &PanicHookInfo<'_>) -> String {
+    let message = panic.payload_as_str().unwrap_or("no message");
+    let first = message.lines().next().unwrap_or_default();
+    match panic.location() {
+        Some(place) => format!("panic at {place}: {first}"),
+        None => format!("panic: {first}"),
+    }
+}

@@ -1,0 +1,87 @@
+//! Who the child is.
+
+use nix::errno::Errno;
+use nix::unistd::{Gid, Uid, User};
+use thiserror::Error;
+
+/// An ordinary user and its primary group: neither is 0, neither is -1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    uid: Uid,
+    gid: Gid,
+}
+
+/// Why a user cannot be the child's.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum IdentityError {
+    /// The name is unknown.
+    #[error("user {0:?}: no such user")]
+    Unknown(String),
+    /// The user database did not answer.
+    #[error("user {name:?}: {}", .errno.desc())]
+    Lookup {
+        /// The name.
+        name: String,
+        /// The answer.
+        errno: Errno,
+    },
+    /// Root, or a number that setresuid(2) takes for "leave as it is".
+    #[error("user {0:?}: its uid {1} or gid {2} gives up nothing")]
+    Privileged(String, Uid, Gid),
+}
+
+impl Identity {
+    /// Looks a user up by name. A number is a name like any other.
+    pub fn lookup(name: &str) -> Result<Self, IdentityError> {
+        let user = User::from_name(name)
+            .map_err(|errno| IdentityError::Lookup { name: name.into(), errno })?
+            .ok_or_else(|| IdentityError::Unknown(name.into()))?;
+        Self::checked(user.uid, user.gid)
+            .ok_or_else(|| IdentityError::Privileged(name.into(), user.uid, user.gid))
+    }
+
+    fn checked(uid: Uid, gid: Gid) -> Option<Self> {
+        let ordinary = |id| id != 0 && id != u32::MAX;
+        (ordinary(uid.as_raw()) && ordinary(gid.as_raw())).then_some(Self { uid, gid })
+    }
+
+    /// The user id.
+    pub fn uid(self) -> Uid {
+        self.uid
+    }
+
+    /// The primary group.
+    pub fn gid(self) -> Gid {
+        self.gid
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_ordinary_users() {
+        for (uid, gid, good) in [
+            (0, 0, false),
+            (0, 65534, false),
+            (65534, 0, false),
+            (u32::MAX, 1, false),
+            (1, u32::MAX, false),
+            (1, 1, true),
+        ] {
+            let identity = Identity::checked(Uid::from_raw(uid), Gid::from_raw(gid));
+            assert_eq!(identity.is_some(), good, "{uid} {gid}");
+        }
+    }
+
+    #[test]
+    fn looks_up_by_name_only() {
+        let nobody = Identity::lookup("nobody").unwrap();
+        assert_eq!((nobody.uid().as_raw(), nobody.gid().as_raw()), (65534, 65534));
+        let error = Identity::lookup("65534").unwrap_err();
+        assert_eq!(error, IdentityError::Unknown("65534".into()));
+        let error = Identity::lookup("root").unwrap_err();
+        assert!(matches!(error, IdentityError::Privileged(..)), "{error}");
+    }
+}

@@ -1,0 +1,95 @@
+//! Landlock: which paths, ports and processes can be reached. Best effort above the first version,
+//! so that an old kernel still gives what it has; [`Status`](crate::Status) tells the version.
+
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+use ::landlock::{
+    ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, NetPort, PathBeneath, PathFd,
+    PathFdError, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
+};
+
+use crate::failure::ConfineError;
+use crate::spawn::Program;
+
+/// The newest version whose rights are known here.
+const NEWEST: ABI = ABI::V9;
+
+/// What the parent may still reach. All else is denied. Paths that do not exist are left out: they
+/// stay denied when they appear later.
+#[derive(Clone, Debug, Default)]
+pub struct Paths {
+    /// Files and folders to read beneath.
+    pub read: Vec<PathBuf>,
+    /// Files and folders to read, write, create and remove files and sockets beneath, and whose
+    /// sockets may be connected to.
+    pub write: Vec<PathBuf>,
+    /// TCP ports to connect to.
+    pub connect: Vec<u16>,
+}
+
+/// Denies every right of every version. Result: the version in force.
+pub(crate) fn deny_all() -> Result<ABI, ConfineError> {
+    let rules = Ruleset::default()
+        .handle_access(AccessFs::from_all(NEWEST))?
+        .handle_access(AccessNet::from_all(NEWEST))?
+        .scope(Scope::from_all(NEWEST))?
+        .create()?;
+    enforce(rules)
+}
+
+/// Denies all but `paths` and the execution of `program`. No scope: the parent signals a child that
+/// was started before, and systemd's notification socket may be an abstract one.
+pub(crate) fn allow(paths: &Paths, program: &Program) -> Result<ABI, ConfineError> {
+    let read = AccessFs::ReadFile | AccessFs::ReadDir;
+    let write = read
+        | AccessFs::WriteFile
+        | AccessFs::Truncate
+        | AccessFs::MakeReg
+        | AccessFs::MakeSock
+        | AccessFs::RemoveFile
+        | AccessFs::ResolveUnix;
+    let execute = AccessFs::Execute | AccessFs::ReadFile;
+    let mut rules = Ruleset::default()
+        .handle_access(AccessFs::from_all(NEWEST))?
+        .handle_access(AccessNet::from_all(NEWEST))?
+        .create()?
+        .add_rule(PathBeneath::new(program.as_fd(), execute))?;
+    rules = add_paths(rules, &paths.read, read)?;
+    rules = add_paths(rules, &paths.write, write)?;
+    for port in &paths.connect {
+        rules = rules.add_rule(NetPort::new(*port, AccessNet::ConnectTcp))?;
+    }
+    enforce(rules)
+}
+
+fn add_paths(
+    mut rules: RulesetCreated,
+    paths: &[PathBuf],
+    rights: BitFlags<AccessFs>,
+) -> Result<RulesetCreated, ConfineError> {
+    for path in paths {
+        rules = match PathFd::new(path) {
+            Ok(fd) => rules.add_rule(PathBeneath::new(fd, rights))?,
+            Err(PathFdError::OpenCall { source, .. })
+                if source.kind() == std::io::ErrorKind::NotFound =>
+            {
+                rules
+            }
+            Err(error) => return Err(error.into()),
+        };
+    }
+    Ok(rules)
+}
+
+fn enforce(rules: RulesetCreated) -> Result<ABI, ConfineError> {
+    let status = rules.restrict_self()?;
+    match status.landlock {
+        LandlockStatus::Available { effective_abi, .. }
+            if status.ruleset != RulesetStatus::NotEnforced =>
+        {
+            Ok(effective_abi)
+        }
+        _ => Err(ConfineError::NoLandlock),
+    }
+}

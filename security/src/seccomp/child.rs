@@ -1,0 +1,42 @@
+//! What the child may ask of the kernel, once it has all that it needs: to wait, and to use, read
+//! and close the descriptors that it was given. It can make no descriptor and name nothing.
+
+use super::{NO_EXEC, Rule, int, null, rule};
+
+/// The child's system calls.
+pub const RULES: &[Rule] = &[
+    // Wait.
+    #[cfg(target_arch = "x86_64")]
+    rule!(SYS_poll, "the loop; glibc's poll"),
+    rule!(SYS_ppoll, "the loop; poll where the kernel has no call of that name"),
+    rule!(SYS_timerfd_settime, "the next moment at which something is due"),
+    rule!(SYS_clock_gettime, "time, where it is not read without a call"),
+    // Read.
+    rule!(SYS_read, "the timer, resolv.conf, hosts, TCP"),
+    rule!(SYS_recvfrom, "DNS answers"),
+    rule!(SYS_recvmsg, "the parent's messages with descriptors; advertisements with hop limit"),
+    // Say: only to where the parent has connected the socket.
+    rule!(SYS_sendto, [null(4)], "the parent, name servers, routers; never to an address"),
+    rule!(SYS_write, [int(0, 2)], "the runtime's last words"),
+    rule!(SYS_close, "done with a query, a router or a file"),
+    rule!(
+        SYS_fcntl,
+        [int(1, libc::F_GETFD as u64)],
+        "the runtime's check at close in debug builds"
+    ),
+    // Memory, none of it executable.
+    rule!(SYS_brk, "heap"),
+    rule!(SYS_mmap, [NO_EXEC], "heap"),
+    rule!(SYS_mprotect, [NO_EXEC], "heap of other C libraries"),
+    rule!(SYS_mremap, "heap"),
+    rule!(SYS_munmap, "heap"),
+    rule!(SYS_madvise, "heap"),
+    // The runtime.
+    rule!(SYS_futex, "locks and once-cells, at exit too"),
+    rule!(SYS_getrandom, "seeds"),
+    rule!(SYS_gettid, "the name of the thread in the runtime's last words"),
+    rule!(SYS_restart_syscall, "a wait goes on after SIGSTOP and SIGCONT"),
+    rule!(SYS_sigaltstack, "the runtime at exit"),
+    rule!(SYS_exit, "end"),
+    rule!(SYS_exit_group, "end"),
+];

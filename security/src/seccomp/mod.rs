@@ -1,0 +1,128 @@
+//! Which system calls a process may still make: tables, and their filter. A call that is in no rule
+//! kills the process, and so does one that is not of the native architecture.
+
+pub mod child;
+pub mod parent;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::env::consts::ARCH;
+
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule,
+};
+
+use crate::failure::ConfineError;
+
+/// One permission. A call is allowed if all conditions of one rule of its number hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    /// The system call.
+    pub name: &'static str,
+    /// Its number on this architecture.
+    pub number: i64,
+    /// What its arguments must be.
+    pub conditions: &'static [Condition],
+    /// What it is for.
+    pub reason: &'static str,
+}
+
+/// What one argument must be.
+#[derive(Clone, Copy, Debug)]
+pub struct Condition {
+    /// Which, from 0.
+    pub argument: u8,
+    /// How much of it counts.
+    pub width: Width,
+    /// The test.
+    pub test: Test,
+}
+
+/// How much of an argument counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Width {
+    /// An int: the kernel ignores the upper half.
+    Int,
+    /// A pointer or a long.
+    Long,
+}
+
+/// What an argument must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Test {
+    /// This value.
+    Is(u64),
+    /// Any value without these bits.
+    Lacks(u64),
+}
+
+/// An int argument that must have this value.
+const fn int(argument: u8, value: u64) -> Condition {
+    Condition { argument, width: Width::Int, test: Test::Is(value) }
+}
+
+/// A pointer argument that must be null.
+const fn null(argument: u8) -> Condition {
+    Condition { argument, width: Width::Long, test: Test::Is(0) }
+}
+
+/// A call for memory that nobody may execute (the third argument of mmap(2) and mprotect(2)).
+const NO_EXEC: Condition =
+    Condition { argument: 2, width: Width::Long, test: Test::Lacks(libc::PROT_EXEC as u64) };
+
+/// `rule!(SYS_read, "why")`, `rule!(SYS_read, [int(0, 3)], "why")`.
+macro_rules! rule {
+    ($call:ident, $reason:literal) => {
+        rule!($call, [], $reason)
+    };
+    ($call:ident, [$($condition:expr),*], $reason:literal) => {
+        $crate::seccomp::Rule {
+            name: stringify!($call).split_at("SYS_".len()).1,
+            number: libc::$call,
+            conditions: &[$($condition),*],
+            reason: $reason,
+        }
+    };
+}
+use rule;
+
+impl Condition {
+    fn compile(self) -> Result<SeccompCondition, seccompiler::BackendError> {
+        let width = match self.width {
+            Width::Int => SeccompCmpArgLen::Dword,
+            Width::Long => SeccompCmpArgLen::Qword,
+        };
+        let (operator, value) = match self.test {
+            Test::Is(value) => (SeccompCmpOp::Eq, value),
+            Test::Lacks(bits) => (SeccompCmpOp::MaskedEq(bits), 0),
+        };
+        SeccompCondition::new(self.argument, width, operator, value)
+    }
+}
+
+/// How many system calls a table allows.
+pub(crate) fn calls(rules: &[Rule]) -> usize {
+    rules.iter().map(|rule| rule.number).collect::<BTreeSet<_>>().len()
+}
+
+/// Makes the filter of a table.
+pub fn filter(rules: &[Rule]) -> Result<BpfProgram, ConfineError> {
+    let mut calls: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
+    for rule in rules {
+        let alternatives = calls.entry(rule.number).or_default();
+        // To seccompiler, a call without alternatives is allowed whatever its arguments are.
+        if !rule.conditions.is_empty() {
+            let conditions: Result<Vec<_>, _> =
+                rule.conditions.iter().map(|condition| condition.compile()).collect();
+            alternatives.push(SeccompRule::new(conditions?)?);
+        }
+    }
+    let kill = SeccompAction::KillProcess;
+    let filter = SeccompFilter::new(calls, kill, SeccompAction::Allow, ARCH.try_into()?)?;
+    Ok(filter.try_into()?)
+}
+
+/// Puts a filter in force, for good.
+pub(crate) fn apply(program: &BpfProgram) -> Result<(), ConfineError> {
+    Ok(seccompiler::apply_filter(program)?)
+}

@@ -1,0 +1,26 @@
+//! Socket options and ioctls that nix lacks, as functions that cannot be called wrongly.
+
+mod prl;
+mod socket;
+
+use std::io;
+
+use nix::errno::Errno;
+
+pub use prl::{InterfaceName, MAX_PRL, prl_add, prl_delete, prl_list};
+pub use socket::{
+    attach_locked_filter, router_advert_filter, set_icmp6_filter_ra_only, set_receive_buffer_force,
+};
+
+/// 32 octets that nobody can guess (getrandom(2)). May wait for the system's first entropy.
+pub fn random_seed() -> io::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    // SAFETY: the kernel writes at most the 32 octets that are there.
+    let answer = unsafe { libc::getrandom(seed.as_mut_ptr().cast(), seed.len(), 0) };
+    // Up to 256 octets come whole (getrandom(2)).
+    if usize::try_from(Errno::result(answer)?) == Ok(seed.len()) {
+        Ok(seed)
+    } else {
+        Err(Errno::EIO.into())
+    }
+}

@@ -1,0 +1,118 @@
+//! The daemon on a site's host.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::process::{children, is_alive};
+use crate::site::{Site, isatapd};
+use crate::wait::{poll, secs, wait_for};
+
+/// The daemon in the foreground, with its standard error in a file. Killed when dropped.
+pub struct Daemon {
+    process: Child,
+    log: PathBuf,
+    sandboxed: Option<Pid>,
+}
+
+impl Daemon {
+    /// Starts it on the host, with these arguments.
+    pub fn start(site: &Site, arguments: &[&str]) -> Self {
+        let log = log_path();
+        let process = command(site, arguments, &log).spawn().expect("isatapd");
+        Self { process, log, sandboxed: None }
+    }
+
+    /// Starts it and waits until IPv6 works.
+    pub fn working(site: &Site, arguments: &[&str]) -> Self {
+        let start = Instant::now();
+        let mut daemon = Self::start(site, arguments);
+        assert!(site.pinger().first_since(start, secs(60)).is_some(), "no ping in 60 s");
+        daemon.child();
+        daemon
+    }
+
+    /// The privileged process.
+    pub fn parent(&self) -> Pid {
+        Pid::from_raw(self.process.id().cast_signed())
+    }
+
+    /// The sandboxed process, as soon as there is one.
+    pub fn child(&mut self) -> Pid {
+        let parent = self.parent();
+        let child = wait_for(secs(10), "a child", || children(parent).first().copied());
+        self.sandboxed = Some(child);
+        child
+    }
+
+    /// What it has written so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Sends the parent a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill(self.parent(), signal).expect("kill");
+    }
+
+    /// Whether the parent runs.
+    pub fn is_alive(&self) -> bool {
+        is_alive(self.parent())
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
+        poll(limit, || self.process.try_wait().expect("wait"))
+    }
+
+    /// Sends a signal that ends it; gives the exit status and how long it took.
+    pub fn stop(&mut self, signal: Signal) -> (ExitStatus, Duration) {
+        let begin = Instant::now();
+        self.signal(signal);
+        let status = self.wait(secs(120)).expect("the daemon ends in 120 s");
+        (status, begin.elapsed())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let orphan = self.sandboxed.filter(|p| is_alive(*p));
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if let Some(orphan) = orphan {
+            let _ = kill(orphan, Signal::SIGKILL);
+        }
+        if std::thread::panicking() {
+            eprintln!("--- the daemon's log\n{}---", self.log());
+        }
+        let _ = fs::remove_file(&self.log);
+    }
+}
+
+/// Runs the daemon on the host until it ends: its exit status and what it wrote.
+pub fn run(site: &Site, arguments: &[&str]) -> (ExitStatus, String) {
+    let mut daemon = Daemon::start(site, arguments);
+    let status = daemon.wait(secs(60)).expect("isatapd ends in 60 s");
+    (status, daemon.log())
+}
+
+/// The command that starts the daemon on the host, with its /etc/resolv.conf.
+fn command(site: &Site, arguments: &[&str], log: &Path) -> Command {
+    let log = File::create(log).expect("a log file");
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", &site.namespace("host")]);
+    command.arg(isatapd()).args(arguments);
+    command.stdin(Stdio::null()).stdout(log.try_clone().expect("dup")).stderr(log);
+    command
+}
+
+fn log_path() -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let n = NEXT.fetch_add(1, Ordering::Relaxed);
+    std::env::temp_dir().join(format!("isatapd-test-{}-{n}.log", std::process::id()))
+}

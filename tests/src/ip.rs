@@ -1,0 +1,183 @@
+//! What ip(8) says of the tunnel.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::netns::within;
+
+/// Runs `ip ARGUMENTS` in a namespace and gives its output; panics if it fails.
+pub fn run(namespace: &str, arguments: &str) -> String {
+    let (ok, out, err) = ip(namespace, arguments);
+    assert!(ok, "ip {arguments}: {err}");
+    out
+}
+
+fn ip(namespace: &str, arguments: &str) -> (bool, String, String) {
+    let output = within(namespace, || Command::new("ip").args(arguments.split(' ')).output());
+    let output = output.expect("ip");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.success(), text(&output.stdout), text(&output.stderr))
+}
+
+/// The rows of `ip -json ARGUMENTS`; none if it fails, as for a link that is not there.
+fn rows(namespace: &str, arguments: &str) -> Vec<Value> {
+    let (ok, out, _) = ip(namespace, &format!("-json {arguments}"));
+    if !ok || out.trim().is_empty() {
+        return Vec::new();
+    }
+    let all: Value = serde_json::from_str(&out).unwrap_or_else(|e| panic!("ip -json: {e}: {out}"));
+    // ip prints {} for what its filter left out.
+    all.as_array()
+        .into_iter()
+        .flatten()
+        .filter(|v| v.get(0).is_none() && *v != &Value::Object(serde_json::Map::new()))
+        .cloned()
+        .collect()
+}
+
+fn number(value: &Value, key: &str) -> Option<u64> {
+    value.get(key).and_then(Value::as_u64)
+}
+
+fn text(value: &Value, key: &str) -> Option<String> {
+    value.get(key).and_then(Value::as_str).map(str::to_owned)
+}
+
+/// A tunnel link.
+#[derive(Clone, Debug)]
+pub struct Link {
+    /// Interface index.
+    pub index: u64,
+    /// MTU.
+    pub mtu: u64,
+    /// Whether it is up.
+    pub up: bool,
+    /// Kind of link: `sit`.
+    pub kind: String,
+    /// Whether it is in ISATAP mode.
+    pub isatap: bool,
+    /// Our end.
+    pub local: String,
+    /// TTL of the outer packets; 0 inherits.
+    pub ttl: u64,
+    /// The link it is bound to, if any.
+    pub bound_to: Option<String>,
+}
+
+/// The link of this name, if there is one.
+pub fn link(namespace: &str, name: &str) -> Option<Link> {
+    let row = rows(namespace, &format!("-details link show dev {name}")).into_iter().next()?;
+    let data = row.pointer("/linkinfo/info_data").cloned().unwrap_or_default();
+    let flags = row.get("flags").and_then(Value::as_array).cloned().unwrap_or_default();
+    Some(Link {
+        index: number(&row, "ifindex")?,
+        mtu: number(&row, "mtu")?,
+        up: flags.iter().any(|f| f == "UP"),
+        kind: row
+            .pointer("/linkinfo/info_kind")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned(),
+        isatap: data.get("isatap").and_then(Value::as_bool).unwrap_or(false),
+        local: text(&data, "local").unwrap_or_default(),
+        ttl: number(&data, "ttl").unwrap_or(0),
+        bound_to: text(&row, "link").or_else(|| text(&data, "dev")),
+    })
+}
+
+/// The names of all links.
+pub fn links(namespace: &str) -> Vec<String> {
+    rows(namespace, "link show").iter().filter_map(|row| text(row, "ifname")).collect()
+}
+
+/// The routers in the kernel's Potential Router List of a tunnel, in numeric order.
+pub fn prl(namespace: &str, name: &str) -> Vec<Ipv4Addr> {
+    let (_, out, _) = ip(namespace, &format!("tunnel show {name}"));
+    let mut words = out.split_whitespace();
+    let mut routers: Vec<Ipv4Addr> = Vec::new();
+    while let Some(word) = words.next() {
+        if word == "pdr" {
+            routers.extend(words.next().and_then(|a| a.parse::<Ipv4Addr>().ok()));
+        }
+    }
+    routers.sort();
+    routers
+}
+
+/// An IPv6 address of a link; lifetimes in seconds, `u32::MAX` for ever.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The address.
+    pub address: Ipv6Addr,
+    /// Its prefix length.
+    pub length: u64,
+    /// Valid lifetime left.
+    pub valid: u64,
+    /// Preferred lifetime left.
+    pub preferred: u64,
+}
+
+/// The IPv6 addresses of a link, in numeric order.
+pub fn addresses(namespace: &str, name: &str) -> Vec<Address> {
+    let rows = rows(namespace, &format!("-6 addr show dev {name}"));
+    let infos = rows.iter().filter_map(|row| row.get("addr_info")?.as_array()).flatten();
+    let mut found: Vec<Address> = infos
+        .filter_map(|info| {
+            Some(Address {
+                address: text(info, "local")?.parse().ok()?,
+                length: number(info, "prefixlen")?,
+                valid: number(info, "valid_life_time")?,
+                preferred: number(info, "preferred_life_time")?,
+            })
+        })
+        .collect();
+    found.sort_by_key(|a| a.address);
+    found
+}
+
+/// An IPv6 route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// `default` or a prefix.
+    pub destination: String,
+    /// Next hop.
+    pub gateway: Option<Ipv6Addr>,
+    /// Who made it: `ra`, `kernel`.
+    pub protocol: String,
+    /// Its metric: the lowest wins.
+    pub metric: u64,
+    /// Seconds left.
+    pub expires: Option<u64>,
+    /// RFC 4191 preference.
+    pub preference: String,
+    /// MTU metric.
+    pub mtu: Option<u64>,
+}
+
+/// The IPv6 routes of the main table on a link, in the order of metrics.
+pub fn routes(namespace: &str, name: &str) -> Vec<Route> {
+    let rows = rows(namespace, &format!("-6 route show dev {name}"));
+    let mut found: Vec<Route> = rows
+        .iter()
+        .map(|row| Route {
+            destination: text(row, "dst").unwrap_or_default(),
+            gateway: text(row, "gateway").and_then(|g| g.parse().ok()),
+            protocol: text(row, "protocol").unwrap_or_default(),
+            metric: number(row, "metric").unwrap_or(0),
+            expires: number(row, "expires"),
+            preference: text(row, "pref").unwrap_or_default(),
+            mtu: row.pointer("/metrics/0/mtu").and_then(Value::as_u64),
+        })
+        .collect();
+    found.sort_by_key(|r| r.metric);
+    found
+}
+
+/// The default routes among [`routes`].
+pub fn default_routes(namespace: &str, name: &str) -> Vec<Route> {
+    let mut routes = routes(namespace, name);
+    routes.retain(|r| r.destination == "default");
+    routes
+}

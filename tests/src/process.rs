@@ -1,0 +1,64 @@
+//! What /proc says of a process.
+
+use std::fs;
+use std::path::PathBuf;
+
+use nix::unistd::Pid;
+
+/// A line of /proc/PID/status, without its name.
+pub fn status(pid: Pid, key: &str) -> String {
+    let path = format!("/proc/{pid}/status");
+    let all = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+    let line = all.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix(':'));
+    line.unwrap_or_else(|| panic!("{path} has no {key}"))
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// A set of capabilities: `CapEff` and the like.
+pub fn capabilities(pid: Pid, set: &str) -> u64 {
+    u64::from_str_radix(&status(pid, set), 16).expect("a hexadecimal set")
+}
+
+/// The soft and the hard limit of that name in /proc/PID/limits.
+pub fn limit(pid: Pid, name: &str) -> (String, String) {
+    let path = format!("/proc/{pid}/limits");
+    let all = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+    let line = all.lines().find_map(|l| l.strip_prefix(name)).expect("a limit of that name");
+    let mut words = line.split_whitespace().map(str::to_owned);
+    (words.next().expect("a soft limit"), words.next().expect("a hard limit"))
+}
+
+/// Where a link of /proc/PID leads: `exe`, `cwd`, `root`.
+pub fn link(pid: Pid, name: &str) -> PathBuf {
+    fs::read_link(format!("/proc/{pid}/{name}"))
+        .unwrap_or_else(|e| panic!("/proc/{pid}/{name}: {e}"))
+}
+
+/// The open descriptors and what they are, by number.
+pub fn descriptors(pid: Pid) -> Vec<(i32, String)> {
+    let folder = format!("/proc/{pid}/fd");
+    let entries = fs::read_dir(&folder).unwrap_or_else(|e| panic!("{folder}: {e}"));
+    let mut found: Vec<(i32, String)> = entries
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let target = fs::read_link(entry.path()).ok()?;
+            Some((entry.file_name().to_str()?.parse().ok()?, target.to_string_lossy().into_owned()))
+        })
+        .collect();
+    found.sort_unstable();
+    found
+}
+
+/// The children of a process.
+pub fn children(pid: Pid) -> Vec<Pid> {
+    let all = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    all.split_whitespace().filter_map(|p| p.parse().ok().map(Pid::from_raw)).collect()
+}
+
+/// Whether the process is there, dead but not waited for excepted.
+pub fn is_alive(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}

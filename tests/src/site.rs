@@ -1,0 +1,153 @@
+//! An ISATAP site in network namespaces: `tests/lab/topology`.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::SystemTime;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::ip;
+use crate::netns::within;
+use crate::ping::Pinger;
+use crate::wait::{secs, wait_for};
+
+/// The host's address on the site.
+pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+/// The first router's address on the site.
+pub const ROUTER1: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 101);
+/// The second router's.
+pub const ROUTER2: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 102);
+/// The name server's.
+pub const DNS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 53);
+/// What IPv6 must reach: a node behind both routers.
+pub const INET: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 1);
+
+/// A site that is up; it goes down when dropped.
+pub struct Site {
+    prefix: &'static str,
+}
+
+impl Site {
+    /// Sets one up, with these options of `topology up`.
+    pub fn up(options: &[&str]) -> Self {
+        static WARM: OnceLock<()> = OnceLock::new();
+        WARM.get_or_init(warm);
+        let site = Self { prefix: "t-" };
+        site.topology(&[&["up"], options].concat());
+        // Duplicate address detection behind the routers would delay their first answers.
+        wait_for(secs(60), "the routers' addresses", || {
+            ["router1", "router2", "inet"]
+                .iter()
+                .all(|node| ip::run(&site.namespace(node), "-6 addr show tentative").is_empty())
+                .then_some(())
+        });
+        site
+    }
+
+    /// The namespace of a node.
+    pub fn namespace(&self, node: &str) -> String {
+        format!("{}{node}", self.prefix)
+    }
+
+    /// Runs `tests/lab/topology`.
+    pub fn topology(&self, arguments: &[&str]) {
+        let status =
+            Command::new(lab("topology")).args(["-p", self.prefix]).args(arguments).status();
+        assert!(status.expect("topology").success(), "topology {arguments:?}");
+    }
+
+    /// What the name `isatap` stands for from now on.
+    pub fn dns(&self, records: &[Ipv4Addr]) {
+        let records: Vec<String> = records.iter().map(Ipv4Addr::to_string).collect();
+        let mut arguments = vec!["dns"];
+        arguments.extend(records.iter().map(String::as_str));
+        self.topology(&arguments);
+    }
+
+    /// Runs `ip ARGUMENTS` on a node.
+    pub fn ip(&self, node: &str, arguments: &str) -> String {
+        ip::run(&self.namespace(node), arguments)
+    }
+
+    /// Pings [`INET`] from the host.
+    pub fn pinger(&self) -> Pinger {
+        Pinger::start(&self.namespace("host"), INET)
+    }
+
+    /// Panics unless [`INET`] answers a ping from the host that is sent from now on.
+    pub fn reaches_inet(&self) {
+        let now = std::time::Instant::now();
+        assert!(self.pinger().first_since(now, secs(30)).is_some(), "no ping to inet in 30 s");
+    }
+
+    /// Signals a server of the site: `dnsmasq`, `radvd1` or `radvd2`.
+    pub fn signal(&self, server: &str, signal: Signal) {
+        let path = format!("/run/topology/{}/{server}.pid", self.prefix);
+        let pid = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+        kill(Pid::from_raw(pid.trim().parse().expect("a pid")), signal).expect("kill");
+    }
+
+    /// How many Router Solicitations a node has received.
+    pub fn solicitations(&self, node: &str) -> u64 {
+        within(&self.namespace(node), || {
+            let counters = fs::read_to_string("/proc/thread-self/net/snmp6").expect("snmp6");
+            let line = counters.lines().find_map(|l| l.strip_prefix("Icmp6InRouterSolicits"));
+            line.and_then(|n| n.trim().parse().ok()).expect("the counter of solicitations")
+        })
+    }
+
+    /// A value of /proc/sys/net on the host.
+    pub fn sysctl(&self, path: &str) -> String {
+        let path = format!("/proc/sys/net/{path}");
+        within(&self.namespace("host"), || {
+            fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}")).trim().to_owned()
+        })
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        // Not `topology`: a panic while panicking would hide the first one.
+        let _ = Command::new(lab("topology")).args(["-p", self.prefix, "down"]).status();
+    }
+}
+
+/// A script of the lab.
+fn lab(script: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("lab").join(script)
+}
+
+/// The program under test: `$ISATAPD`, or the release build.
+pub fn isatapd() -> PathBuf {
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/isatapd");
+    std::env::var_os("ISATAPD").map_or(built, PathBuf::from)
+}
+
+/// Copies what will run into the guest's memory: on its clock a first read from the disk below
+/// takes up to seconds.
+fn warm() {
+    const PROGRAMS: &str = "bash cat dnsmasq ip modprobe radvd rm rmdir mkdir sh";
+    const SETTINGS: &str = "passwd group nsswitch.conf hosts host.conf gai.conf services protocols \
+                            ld.so.cache resolv.conf";
+    let child = std::env::var_os("ISATAPD_LIBEXECDIR").map(|d| Path::new(&d).join("isatapd-child"));
+    let find =
+        format!("command -v {PROGRAMS}; ldd $(command -v {PROGRAMS}) {}", isatapd().display());
+    let found = Command::new("sh").args(["-c", &find]).output().expect("sh");
+    let found = String::from_utf8_lossy(&found.stdout).into_owned();
+    let libraries =
+        found.split_whitespace().filter(|w| w.starts_with('/')).map(|w| w.trim_end_matches(':'));
+    let files = libraries.map(PathBuf::from).chain([lab("topology"), isatapd()]).chain(child);
+    let settings = SETTINGS.split_whitespace().map(|f| Path::new("/etc").join(f));
+    for file in files.chain(settings).filter_map(|f| f.canonicalize().ok()) {
+        if let Ok(file) = File::open(&file) {
+            let _ = file.set_modified(SystemTime::now());
+        }
+    }
+    for module in ["veth", "bridge", "sit"] {
+        let _ = Command::new("modprobe").arg(module).output();
+    }
+}

@@ -1,0 +1,207 @@
+//! The built program's command line: what it says, where, and its exit status; and that it has made
+//! nothing. Each run is in an empty network namespace. The grammar's own tests are in the parent.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use isatapd_tests::expect::{self, NO_SIT, status};
+use isatapd_tests::netns::in_new;
+use isatapd_tests::process::children;
+use isatapd_tests::site::isatapd;
+use isatapd_tests::wait::{poll, secs};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Runs `command` in an empty namespace until it ends; one that is content with the namespace is
+/// ended after two seconds. Panics if it leaves a link or a process.
+fn run(command: &mut Command) -> Output {
+    in_new(|| {
+        let mut process = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program (`make build` makes it)");
+        let pid = Pid::from_raw(process.id().cast_signed());
+        let child = children(pid);
+        if poll(secs(2), || process.try_wait().expect("wait")).is_none() {
+            kill(pid, Signal::SIGTERM).expect("kill");
+        }
+        let output = process.wait_with_output().expect("wait");
+        // Two lines of heads, and lo.
+        let links = fs::read_to_string("/proc/thread-self/net/dev").expect("links");
+        assert_eq!(links.lines().count(), 3, "{command:?} leaves a link: {links}");
+        assert!(child.iter().all(|p| !isatapd_tests::process::is_alive(*p)), "{command:?}");
+        output
+    })
+}
+
+fn with(arguments: &[&str]) -> Output {
+    run(Command::new(isatapd()).args(arguments))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("UTF-8")
+}
+
+/// Panics unless it ended with `want` and one line on the standard error that has these words.
+fn refused(output: &Output, want: i32, words: &[&str]) {
+    let line = text(&output.stderr);
+    expect::exit(output.status, want, &line);
+    expect::one_line(&line, words);
+    assert!(line.starts_with("isatapd: "), "{line}");
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn every_option_is_accepted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pid_file = folder.path().join("isatapd.pid");
+    let pid_file = pid_file.to_str().expect("UTF-8");
+    let cases: [&[&str]; 14] = [
+        &[],
+        &["10.0.0.101", "isatap.example.com"],
+        &["-n", "is7", "-l", "eth0", "-m", "1280", "-t", "64", "-i", "300", "-D", "120", "isatap"],
+        &["--name", "is7", "--link", "eth0", "--mtu", "1280", "--ttl", "64", "--interval", "300"],
+        &["--check-dns", "120", "--router", "10.0.0.1", "--router=isatap", "--user", expect::USER],
+        &[
+            "-n", "auto", "-l", "auto", "-m", "auto", "-t", "auto", "-i", "auto", "-D", "0", "-m",
+            "0",
+        ],
+        &["-N", "-t", "inherit"],
+        &["--nopmtudisc", "--ttl", "inherit"],
+        &["-r", "10.0.0.1", "-r", "10.0.0.2", "10.0.0.3"],
+        &["-p", pid_file],
+        &["--pid", pid_file],
+        &["-v", "-q", "--verbose", "--quiet"],
+        &["-d"],
+        &["--daemon"],
+    ];
+    for arguments in cases {
+        let output = with(arguments);
+        let code = output.status.code();
+        // On a kernel without sit it ends there; with it, it waits for a network.
+        assert!(
+            matches!(code, Some(0 | status::UNAVAILABLE)),
+            "{arguments:?}: {} {}",
+            output.status,
+            text(&output.stderr)
+        );
+        assert!(!Path::new(pid_file).exists(), "{arguments:?} leaves the pid file");
+    }
+}
+
+#[test]
+fn bad_values_are_named() {
+    // What 0.9.7 took silently, and limits.
+    let cases: [(&[&str], &[&str]); 33] = [
+        (&["--mtu", "1400abc"], &["--mtu", "1400abc"]),
+        (&["-m", "1279"], &["--mtu", "1279", "1280"]),
+        (&["-m", "65536"], &["--mtu", "65536"]),
+        (&["--ttl", "64x"], &["--ttl", "64x"]),
+        (&["-t", "0"], &["--ttl", "0"]),
+        (&["-t", "256"], &["--ttl", "256"]),
+        (&["-i", "120x"], &["--interval", "120x"]),
+        (&["-i", "119"], &["--interval", "119", "120"]),
+        (&["-i", "0"], &["--interval", "0"]),
+        (&["-i", "99999999999"], &["--interval", "99999999999"]),
+        (&["-D", "120s"], &["--check-dns", "120s"]),
+        (&["-D", "119"], &["--check-dns", "119", "120"]),
+        (&["-D", "99999999999"], &["--check-dns", "99999999999"]),
+        (&["-n", "a b"], &["--name", "a b"]),
+        (&["-n", ""], &["--name"]),
+        (&["-n", "%d"], &["--name", "%d"]),
+        (&["-n", "x%d"], &["--name", "x%d"]),
+        (&["-n", "a:b"], &["--name", "a:b"]),
+        (&["-n", "a/b"], &["--name", "a/b"]),
+        (&["-n", ".."], &["--name", ".."]),
+        (&["-n", "sixteen-octets-x"], &["--name", "sixteen-octets-x"]),
+        (&["-n", "is\u{1b}[2J"], &["--name"]),
+        (&["-l", ""], &["--link"]),
+        (&[""], &["router"]),
+        (&["bad name"], &["router", "bad name"]),
+        (&["::1"], &["router", "::1"]),
+        (&["1"], &["router", "1"]),
+        (&["010.0.0.101"], &["router", "010.0.0.101"]),
+        (&["-r", "224.0.0.1"], &["--router", "224.0.0.1"]),
+        (&["-N"], &["--nopmtudisc", "--ttl inherit"]),
+        (&["--no-such-option"], &["--no-such-option"]),
+        (&["--user-rs"], &["--user-rs", "0.9.6"]),
+        (&["--mtu"], &["--mtu"]),
+    ];
+    for (arguments, words) in cases {
+        let output = with(arguments);
+        refused(&output, status::USAGE, words);
+        assert!(!output.stderr.contains(&0x1b), "{arguments:?}: a control character is printed");
+    }
+}
+
+#[test]
+fn users() {
+    refused(&with(&["--user", "nobody-of-that-name"]), status::NO_USER, &["nobody-of-that-name"]);
+    let root = with(&["--user", "root"]);
+    assert!(matches!(root.status.code(), Some(64..=78)), "{}", root.status);
+    expect::one_line(&text(&root.stderr), &["root"]);
+}
+
+#[test]
+fn not_root() {
+    // A copy that nobody can reach, wherever this tree is.
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
+    let copy = folder.path().join("isatapd");
+    fs::copy(isatapd(), &copy).expect("copy");
+    let nobody = || {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]).arg(&copy);
+        command
+    };
+    refused(&run(&mut nobody()), status::NO_PERMISSION, &["root"]);
+    refused(&run(nobody().args(["-m", "1"])), status::USAGE, &["--mtu"]);
+    assert_eq!(run(nobody().arg("--version")).status.code(), Some(0));
+}
+
+#[test]
+fn help_and_version_go_to_the_standard_output() {
+    for (arguments, start) in
+        [(["--help"], ""), (["-h"], ""), (["--version"], "isatapd 1."), (["-V"], "isatapd 1.")]
+    {
+        let output = with(&arguments);
+        let out = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        assert!(output.stderr.is_empty() && !out.is_empty() && out.starts_with(start), "{out}");
+    }
+}
+
+/// The words of `text` that are long options.
+fn long_options(text: &str) -> BTreeSet<String> {
+    let word = |c: char| !(c.is_ascii_lowercase() || c == '-');
+    text.split(word).filter(|w| w.len() > 2 && w.starts_with("--")).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_manual_has_the_options_of_the_help() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../man/isatapd.8");
+    let page = Command::new("mandoc").args(["-T", "utf8", "-O", "width=200"]).arg(page).output();
+    let page = page.expect("mandoc");
+    assert!(page.status.success(), "{}", text(&page.stderr));
+    // Bold is each character twice with a backspace between.
+    let plain: Vec<char> = text(&page.stdout).chars().collect();
+    let skipped = |i: usize| plain[i] == '\u{8}' || plain.get(i + 1) == Some(&'\u{8}');
+    let plain: String = (0..plain.len()).filter(|i| !skipped(*i)).map(|i| plain[i]).collect();
+    let help = long_options(&text(&with(&["--help"]).stdout));
+    let manual = long_options(&plain);
+    let missing: Vec<_> = help.difference(&manual).collect();
+    assert!(help.len() > 10 && missing.is_empty(), "not in the manual: {missing:?}");
+}
+
+#[test]
+fn a_kernel_without_sit_is_told_so() {
+    let output = with(&["10.0.0.101"]);
+    if output.status.code() != Some(0) {
+        refused(&output, status::UNAVAILABLE, &[NO_SIT]);
+    }
+}

@@ -1,0 +1,48 @@
+//! Started before there is all that it needs.
+
+use std::time::{Duration, Instant};
+
+use isatapd_tests::daemon::Daemon;
+use isatapd_tests::site::{ROUTER1, Site};
+use isatapd_tests::wait::{secs, stays};
+
+/// Starts without something for 70 s: any timer of a minute is over by then. Then it comes.
+fn late(without: impl Fn(&Site), with: impl Fn(&Site), limit: Duration) {
+    let site = Site::up(&[]);
+    without(&site);
+    let mut daemon = Daemon::start(&site, &[]);
+    daemon.child();
+    stays(secs(70), "the daemon alive", || daemon.is_alive());
+    let pinger = site.pinger();
+    with(&site);
+    let event = Instant::now();
+    let took = pinger.first_since(event, secs(120)).expect("a ping in two minutes");
+    assert!(took < limit, "took {took:?}: {}", daemon.log());
+}
+
+#[test]
+#[ignore = "needs a kernel with sit: the guest lane of make test runs it"]
+fn the_link() {
+    late(
+        |site| drop(site.ip("host", "link set eth0 down")),
+        |site| drop(site.ip("host", "link set eth0 up")),
+        secs(1),
+    );
+}
+
+#[test]
+#[ignore = "needs a kernel with sit: the guest lane of make test runs it"]
+fn the_address() {
+    late(
+        |site| drop(site.ip("host", "addr del 10.0.0.2/24 dev eth0")),
+        |site| drop(site.ip("host", "addr add 10.0.0.2/24 dev eth0")),
+        secs(1),
+    );
+}
+
+#[test]
+#[ignore = "needs a kernel with sit: the guest lane of make test runs it"]
+fn the_name() {
+    // No event tells of a new name: it is the next look-up that finds it.
+    late(|site| site.dns(&[]), |site| site.dns(&[ROUTER1]), secs(61));
+}

@@ -1,0 +1,24 @@
+//! A kernel without the driver: run in a guest of its own, which refuses to load it.
+
+use std::fs;
+use std::process::Command;
+
+use isatapd_tests::expect::{self, NO_SIT, status};
+use isatapd_tests::netns::in_new;
+use isatapd_tests::site::isatapd;
+
+#[test]
+#[ignore = "needs a kernel that refuses sit: the guest lane of make test runs it"]
+fn one_line_and_an_exit_status() {
+    in_new(|| {
+        for background in [&[][..], &["--daemon"]] {
+            let output = Command::new(isatapd()).args(background).arg("10.0.0.101").output();
+            let output = output.expect("isatapd");
+            expect::exit(output.status, status::UNAVAILABLE, "no sit");
+            expect::one_line(&String::from_utf8_lossy(&output.stderr), &[NO_SIT]);
+        }
+        // Two lines of heads, and lo.
+        let links = fs::read_to_string("/proc/thread-self/net/dev").expect("links");
+        assert_eq!(links.lines().count(), 3, "{links}");
+    });
+}

@@ -1,0 +1,134 @@
+//! The child's filter, rule by rule and number by number.
+
+use std::collections::BTreeSet;
+
+use isatapd_security::child::RULES;
+use nix::sys::signal::Signal;
+use nix::sys::wait::WaitStatus;
+
+use crate::probe::{Outcome, Probe};
+
+/// For each rule: arguments that live, and, if it has conditions, some that die.
+const PROBES: &[(&str, &str, &[&str])] = &[
+    ("poll", "room 0 0", &[]),
+    ("ppoll", "room 0 room 0 8", &[]),
+    ("timerfd_settime", "1 0 room 0", &[]),
+    ("clock_gettime", "7 room", &[]),
+    ("read", "0 room 8", &[]),
+    ("recvfrom", "3 room 8 64 0 0", &[]),
+    ("recvmsg", "3 room 64", &[]),
+    // A destination dies, also one whose low half is 0.
+    ("sendto", "0 room 8 0 0 0", &["3 room 8 0 room 28", "3 room 8 0 4294967296 28"]),
+    ("write", "2 room 8", &["1 room 8", "3 room 8"]),
+    ("close", "99", &[]),
+    // F_GETFD; not F_DUPFD, F_SETFD, F_SETFL, F_DUPFD_CLOEXEC.
+    ("fcntl", "0 1", &["0 0 50", "0 2 0", "0 4 0", "0 1030 50"]),
+    ("brk", "0", &[]),
+    ("mmap", "0 4096 3 34 -1 0", &["0 4096 7 34 -1 0", "0 4096 4 34 -1 0", "0 4096 5 2 3 0"]),
+    ("mprotect", "page 4096 3", &["page 4096 7", "page 4096 4"]),
+    ("mremap", "page 4096 8192 1 0", &[]),
+    ("munmap", "page 4096", &[]),
+    ("madvise", "page 4096 4", &[]),
+    ("futex", "room 1 1 0 0 0", &[]),
+    ("getrandom", "room 8 0", &[]),
+    ("gettid", "", &[]),
+    ("restart_syscall", "", &[]),
+    ("sigaltstack", "0 0", &[]),
+    ("exit", "0", &[]),
+    ("exit_group", "0", &[]),
+];
+
+fn probe_of(name: &str) -> (&'static str, &'static [&'static str]) {
+    let found = PROBES.iter().find(|probe| probe.0 == name);
+    let (_, lives, dies) = found.unwrap_or_else(|| panic!("rule {name} has no probe"));
+    (lives, dies)
+}
+
+#[test]
+fn every_rule_allows_what_it_says() {
+    for rule in RULES {
+        let (lives, _) = probe_of(rule.name);
+        let outcome = Probe::filtered().order(format!("call {} {lives}", rule.number).trim());
+        let good = match rule.name {
+            "exit" | "exit_group" => matches!(outcome, Outcome::Ended(WaitStatus::Exited(_, 0))),
+            _ => matches!(outcome, Outcome::Said(_)),
+        };
+        assert!(good, "{} {lives}: {outcome:?}", rule.name);
+    }
+}
+
+#[test]
+fn every_condition_forbids_the_rest() {
+    for rule in RULES {
+        let (_, dies) = probe_of(rule.name);
+        assert_eq!(rule.conditions.is_empty(), dies.is_empty(), "{}", rule.name);
+        for arguments in dies {
+            let outcome = Probe::filtered().order(&format!("call {} {arguments}", rule.number));
+            assert!(outcome.killed(), "{} {arguments}: {outcome:?}", rule.name);
+        }
+    }
+}
+
+/// Beyond the last number of Linux 6.18 (470), and x32's own (512 to 547).
+const LAST_NUMBER: i64 = 560;
+
+/// uretprobe and uprobe of x86_64: the kernel asks no filter, as they work only in the page that it
+/// maps for its own probes, and does nothing elsewhere (arch/x86/kernel/uprobes.c).
+const UPROBES: &[i64] = if cfg!(target_arch = "x86_64") { &[335, 336] } else { &[] };
+
+/// Every number but those.
+pub fn forbidden(allowed: &BTreeSet<i64>) -> impl Iterator<Item = i64> {
+    let asked = |number: &i64| !allowed.contains(number) && !UPROBES.contains(number);
+    (0..=LAST_NUMBER).filter(asked)
+}
+
+#[test]
+fn every_other_number_dies() {
+    let allowed: BTreeSet<i64> = RULES.iter().map(|rule| rule.number).collect();
+    for number in forbidden(&allowed) {
+        let outcome = Probe::filtered().order(&format!("call {number}"));
+        assert!(outcome.killed(), "{number}: {outcome:?}");
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn other_architectures_die() {
+    const X32: i64 = 0x4000_0000;
+    let outcome = Probe::filtered().order("i386");
+    assert!(outcome.killed(), "{outcome:?}");
+    for rule in RULES {
+        let outcome = Probe::filtered().order(&format!("call {}", X32 + rule.number));
+        assert!(outcome.killed(), "x32 {}: {outcome:?}", rule.name);
+    }
+}
+
+#[test]
+fn the_table_is_small_and_explained() {
+    let numbers: BTreeSet<i64> = RULES.iter().map(|rule| rule.number).collect();
+    assert!(numbers.len() <= 30, "{}", numbers.len());
+    assert!(RULES.iter().all(|rule| !rule.reason.is_empty()));
+}
+
+#[test]
+fn a_panic_is_heard() {
+    let mut probe = Probe::filtered();
+    let Outcome::Said(line) = probe.order("panic") else { panic!("nothing was said") };
+    assert!(line.starts_with("panic at tests/src/bin/probe-child.rs:"), "{line}");
+    assert!(line.ends_with(": as told"), "{line}");
+    let outcome = probe.end();
+    assert!(matches!(outcome, Outcome::Ended(WaitStatus::Exited(_, 70))), "{outcome:?}");
+}
+
+#[test]
+fn a_crash_is_no_violation() {
+    let outcome = Probe::filtered().order("crash");
+    assert!(outcome.killed_by(Signal::SIGSEGV), "{outcome:?}");
+}
+
+#[test]
+fn memory_is_limited() {
+    let mut probe = Probe::filtered();
+    assert_eq!(probe.order("grow 8"), Outcome::Said("true".into()));
+    assert_eq!(probe.order("grow 32"), Outcome::Said("false".into()));
+}

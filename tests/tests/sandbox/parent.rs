@@ -1,0 +1,95 @@
+//! The parent's own sandbox.
+
+use std::collections::BTreeSet;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Output};
+
+use isatapd_security::parent::{CAPABILITIES, RULES};
+
+use crate::filter::forbidden;
+use crate::probe::{PARENT, program};
+
+fn run(arguments: &[&str]) -> Output {
+    let mut parent = Command::new(PARENT);
+    parent.arg(program()).args(arguments).output().expect("the stand-in for the parent")
+}
+
+#[test]
+fn starts_a_replacement_under_its_own_sandbox() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().to_str().expect("a text");
+    let output = run(&["replace", path]);
+    let text = String::from_utf8(output.stdout).expect("text");
+    assert!(output.status.success(), "{}: {text}", output.status);
+    let lines: Vec<_> = text.lines().collect();
+    let [first, confined, proc, killed, second, ended, read, denied @ ..] = lines.as_slice() else {
+        panic!("{text}")
+    };
+    assert!(first.starts_with("child: ready: "), "{first}");
+    let kept = CAPABILITIES.iter().fold(0_u64, |set, kept| set | 1 << kept.number);
+    let want =
+        format!("confined: uid 0 gid 0 capabilities {kept:#x} of {kept:#x} no-new-privs true");
+    assert!(confined.starts_with(&want), "{confined}");
+    assert_eq!(*proc, "no /proc");
+    assert!(killed.starts_with("first: Signaled(") && killed.contains("SIGKILL"), "{killed}");
+    assert!(second.starts_with("child: ready: "), "{second}");
+    assert!(ended.starts_with("second: Exited(") && ended.ends_with(", 0)"), "{ended}");
+    assert_eq!(*read, "read: 1");
+    assert_eq!(denied.len(), 3);
+    for line in denied {
+        assert!(line.ends_with("Err(Some(13))") || line.ends_with("Err(Some(17))"), "{line}");
+    }
+}
+
+/// Arguments that live, and arguments that die, for each rule with conditions.
+#[rustfmt::skip]
+const PROBES: &[(i64, &[&str], &[&str])] = &[
+    (libc::SYS_socket, &["1 1 0", "16 3 0", "2 2 0", "10 2 0"], &["17 3 0", "40 1 0", "0 0 0", "44 2 0"]),
+    (libc::SYS_socketpair, &["1 5 0 room"], &["2 5 0 room"]),
+    (libc::SYS_ioctl, &["0 35316 room", "0 35317 room", "0 35318 room", "0 35319 room"],
+        &["0 35313 room", "0 21505 room", "0 21522 room", "0 35090 room"]),
+    (libc::SYS_mmap, &["0 4096 3 34 -1 0"], &["0 4096 7 34 -1 0", "0 4096 5 34 -1 0"]),
+    (libc::SYS_mprotect, &["page 4096 3"], &["page 4096 5"]),
+    // CLONE_NEWUSER, CLONE_THREAD, plain vfork.
+    (libc::SYS_clone, &[], &["268435473 0", "65536 0", "16657 0"]),
+    (libc::SYS_prctl, &["24 0", "47 4 0", "28 239", "38 1", "1 9", "23 0", "39 0", "3 0", "4 0", "65 1"],
+        &["8 1", "15 room", "22 1 room", "35 1 0"]),
+    (libc::SYS_unshare, &["65536"], &["0", "268435456", "1073741824"]),
+];
+
+#[test]
+fn conditions() {
+    for rule in RULES.iter().filter(|rule| !rule.conditions.is_empty()) {
+        assert!(PROBES.iter().any(|probe| probe.0 == rule.number), "{} has no probe", rule.name);
+    }
+    for (number, live, die) in PROBES {
+        let mut tried = 0;
+        for arguments in *live {
+            let output = run(&["order", &format!("call {number} {arguments}")]);
+            assert!(output.status.success(), "{number} {arguments}: {}", output.status);
+            tried += 1;
+        }
+        let rules = RULES.iter().filter(|rule| rule.number == *number).count();
+        // fork lives in the test of the replacement.
+        assert!(tried == rules || *number == libc::SYS_clone, "{number}: a rule without a probe");
+        for arguments in *die {
+            let output = run(&["order", &format!("call {number} {arguments}")]);
+            assert_eq!(output.status.signal(), Some(libc::SIGSYS), "{number} {arguments}");
+        }
+    }
+}
+
+#[test]
+fn every_other_number_dies() {
+    let allowed: BTreeSet<i64> = RULES.iter().map(|rule| rule.number).collect();
+    for number in forbidden(&allowed) {
+        let output = run(&["order", &format!("call {number}")]);
+        assert_eq!(output.status.signal(), Some(libc::SIGSYS), "{number}");
+    }
+}
+
+#[test]
+fn every_rule_and_capability_has_a_reason() {
+    assert!(RULES.iter().all(|rule| !rule.reason.is_empty()));
+    assert!(CAPABILITIES.iter().all(|kept| !kept.reason.is_empty()));
+}
