@@ -43,7 +43,8 @@ impl RouterSocket {
             let mut slices = [IoSliceMut::new(buffer)];
             let fd = self.0.as_raw_fd();
             let got =
-                recvmsg::<SockaddrIn6>(fd, &mut slices, Some(&mut control), MsgFlags::empty()).ok()?;
+                recvmsg::<SockaddrIn6>(fd, &mut slices, Some(&mut control), MsgFlags::empty())
+                    .ok()?;
             let hop_limit = got.cmsgs().ok().and_then(|mut messages| {
                 messages.find_map(|message| match message {
                     ControlMessageOwned::Ipv6HopLimit(hops) => u8::try_from(hops).ok(),

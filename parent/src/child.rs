@@ -5,9 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
-use isatapd_proto::{
-    DecodeError, Event, MAX_REQUEST, Phase, Request, Seq, Up, decode, encode,
-};
+use isatapd_proto::{DecodeError, Event, MAX_REQUEST, Phase, Request, Seq, Up, decode, encode};
 use isatapd_security::spawn::{Plan, spawn};
 use isatapd_security::{Channel, ReceiveError};
 use nix::sys::signal::{Signal, kill};

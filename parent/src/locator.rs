@@ -137,6 +137,9 @@ mod tests {
     fn nothing_reachable_is_said_of_each() {
         let routers = [(router(0, 101), None), (router(1, 2), path(PathKind::Local, 2, None))];
         let why = choose(&routers, None).unwrap_err();
-        assert_eq!(why.iter().map(|w| w.1).collect::<Vec<_>>(), [LeftOut::NoRoute, LeftOut::Ourselves]);
+        assert_eq!(
+            why.iter().map(|w| w.1).collect::<Vec<_>>(),
+            [LeftOut::NoRoute, LeftOut::Ourselves]
+        );
     }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use isatapd_proto::{Level, LogRecord};
 use isatapd_security::wash::Kept;
-use log::{LevelFilter, Log, Metadata, Record};
+use log::{Log, Metadata, Record};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::sys::stat::fstat;
@@ -118,7 +118,7 @@ impl Log for Logger {
     fn enabled(&self, metadata: &Metadata) -> bool {
         // What the crates below us find worth an info is no notice to an operator.
         let ours = metadata.target().starts_with("isatapd");
-        ours || metadata.level() <= log::Level::Warn || log::max_level() == LevelFilter::Trace
+        ours || metadata.level() <= log::Level::Warn
     }
 
     fn log(&self, record: &Record) {

@@ -57,11 +57,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(
-    options: Options,
-    kept: &Kept,
-    readiness: &mut Option<Readiness>,
-) -> Result<(), Fatal> {
+fn serve(options: Options, kept: &Kept, readiness: &mut Option<Readiness>) -> Result<(), Fatal> {
     isatapd::log::start(&options, kept);
     // P4
     if !geteuid().is_root() {
@@ -113,7 +109,8 @@ fn open_kernel(options: &Options) -> Result<(Netlink, Monitor), Fatal> {
     }
     let found = netlink.find_link(&options.name).map_err(kernel)?;
     if found.is_some_and(|link| !link.is_our_tunnel()) {
-        let line = format!("--name {}: there is an interface of this name that is not ours", options.name);
+        let line =
+            format!("--name {}: there is an interface of this name that is not ours", options.name);
         return Err(Fatal::new(Exit::CannotCreate, line));
     }
     Ok((netlink, monitor))
@@ -121,14 +118,16 @@ fn open_kernel(options: &Options) -> Result<(Netlink, Monitor), Fatal> {
 
 /// What the parent may still reach in the file system.
 fn paths(options: &Options) -> Paths {
-    let folder = |path: &Path| path.parent().map(Path::to_path_buf);
+    let pid_folder = options.pid_file.as_deref().and_then(Path::parent);
     Paths {
         // resolv.conf and hosts, and where symbolic links of theirs lead.
         read: ["/etc", "/run"].map(PathBuf::from).into(),
-        write: [SETTINGS, "/dev/log", Lock::FOLDER]
-            .map(PathBuf::from)
+        // The socket of syslog counts from Landlock's ninth version on.
+        write: [SETTINGS, Lock::FOLDER, "/dev/log"]
+            .map(Path::new)
             .into_iter()
-            .chain(options.pid_file.as_deref().and_then(folder))
+            .chain(pid_folder)
+            .map(PathBuf::from)
             .collect(),
         connect: vec![53],
     }

@@ -117,7 +117,8 @@ impl<'a> Daemon<'a> {
     /// Runs until a signal says to end; what was made is then gone. An error before the start is
     /// over ends the program too.
     pub fn run(mut self) -> Result<(), Fatal> {
-        let ended = self.introduce().and_then(|()| self.serve_until_told());
+        self.introduce();
+        let ended = self.serve_until_told();
         if let Some(child) = self.child.take() {
             child.kill();
         }

@@ -10,6 +10,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use crate::child::{Child, Heard, Violation};
 use crate::exit::{Exit, Fatal};
+use crate::policy::Routers;
 use crate::run::Daemon;
 
 /// How long a child may take to confine itself.
@@ -44,8 +45,11 @@ impl Restart {
 
 impl Daemon<'_> {
     /// Tells a new child all it has to know.
-    pub(crate) fn introduce(&mut self) -> Result<(), Fatal> {
+    pub(crate) fn introduce(&mut self) {
+        // It knows no router yet: what it is to use comes after it has said which. What is in the
+        // kernel stays meanwhile.
         self.sockets.clear();
+        self.routers = Routers::default();
         let version = Text::cut(env!("CARGO_PKG_VERSION"));
         self.tell(&Event::Startup { version }, Vec::new());
         self.tell_resolver();
@@ -57,7 +61,6 @@ impl Daemon<'_> {
         };
         self.tell(&Event::Config(config), Vec::new());
         self.tell_link();
-        self.look(Instant::now())
     }
 
     /// Tells the child; one that does not listen is ended.
@@ -137,14 +140,14 @@ impl Daemon<'_> {
         match Child::start(&self.with.plan, now) {
             Ok(child) => {
                 self.child = Some(child);
-                self.introduce()
+                self.introduce();
             }
             Err(error) => {
                 let wait = self.restart.after(Duration::ZERO, now);
                 error!("isatapd-child: {error}; tried again in {} s", wait.as_secs());
-                Ok(())
             }
         }
+        Ok(())
     }
 
     /// Takes note of a child that has ended.
@@ -182,7 +185,9 @@ impl Daemon<'_> {
             warn!("isatapd-child (pid {pid}): {how}; another is started, the tunnel stays");
         } else {
             let seconds = wait.as_secs();
-            error!("isatapd-child (pid {pid}): {how}; another is started in {seconds} s, the tunnel stays");
+            error!(
+                "isatapd-child (pid {pid}): {how}; another is started in {seconds} s, the tunnel stays"
+            );
         }
         Ok(())
     }

@@ -54,11 +54,7 @@ impl Tunnel {
         Ok(tunnel)
     }
 
-    fn begun(
-        netlink: &mut Netlink,
-        index: IfIndex,
-        spec: TunnelSpec,
-    ) -> Result<Self, KernelError> {
+    fn begun(netlink: &mut Netlink, index: IfIndex, spec: TunnelSpec) -> Result<Self, KernelError> {
         hold_still(&spec.name)?;
         let mut tunnel = Self {
             index,
@@ -194,9 +190,7 @@ impl Tunnel {
     /// Addresses that embed another locator have no meaning any more (RFC 5214 section 6.2).
     fn keep_addresses_of_locator(&mut self, netlink: &mut Netlink) -> Result<(), KernelError> {
         let own = self.spec.local.get();
-        self.keep_addresses(netlink, |a| {
-            isatap::embedded(a.address) == Some((own, UBit::of(own)))
-        })
+        self.keep_addresses(netlink, |a| isatap::embedded(a.address) == Some((own, UBit::of(own))))
     }
 
     fn keep_addresses(

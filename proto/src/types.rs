@@ -310,7 +310,9 @@ fn check_label(label: &str) -> Result<(), InvalidValue> {
         return Err(InvalidValue("a name with a label of more than 63 octets"));
     }
     if !label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
-        return Err(InvalidValue("a name with other than letters, digits, hyphens and underscores"));
+        return Err(InvalidValue(
+            "a name with other than letters, digits, hyphens and underscores",
+        ));
     }
     if label.starts_with('-') || label.ends_with('-') {
         return Err(InvalidValue("a name with a label that begins or ends with a hyphen"));

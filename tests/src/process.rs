@@ -2,8 +2,13 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+use crate::wait::poll;
 
 /// A line of /proc/PID/status, without its name.
 pub fn status(pid: Pid, key: &str) -> String {
@@ -61,4 +66,14 @@ pub fn children(pid: Pid) -> Vec<Pid> {
 pub fn is_alive(pid: Pid) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
+/// Runs a command to its end, or asks it to end after `limit`; what it wrote.
+pub fn output(command: &mut Command, limit: Duration) -> Output {
+    let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    if poll(limit, || process.try_wait().expect("wait")).is_none() {
+        kill(Pid::from_raw(process.id().cast_signed()), Signal::SIGTERM).expect("kill");
+    }
+    process.wait_with_output().expect("wait")
 }

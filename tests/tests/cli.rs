@@ -5,36 +5,22 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use isatapd_tests::expect::{self, NO_SIT, status};
 use isatapd_tests::netns::in_new;
-use isatapd_tests::process::children;
+use isatapd_tests::process::output;
 use isatapd_tests::site::isatapd;
-use isatapd_tests::wait::{poll, secs};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use isatapd_tests::wait::secs;
 
 /// Runs `command` in an empty namespace until it ends; one that is content with the namespace is
-/// ended after two seconds. Panics if it leaves a link or a process.
+/// ended after two seconds. Panics if it leaves a link.
 fn run(command: &mut Command) -> Output {
     in_new(|| {
-        let mut process = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program (`make build` makes it)");
-        let pid = Pid::from_raw(process.id().cast_signed());
-        let child = children(pid);
-        if poll(secs(2), || process.try_wait().expect("wait")).is_none() {
-            kill(pid, Signal::SIGTERM).expect("kill");
-        }
-        let output = process.wait_with_output().expect("wait");
+        let output = output(command, secs(2));
         // Two lines of heads, and lo.
         let links = fs::read_to_string("/proc/thread-self/net/dev").expect("links");
         assert_eq!(links.lines().count(), 3, "{command:?} leaves a link: {links}");
-        assert!(child.iter().all(|p| !isatapd_tests::process::is_alive(*p)), "{command:?}");
         output
     })
 }

@@ -57,3 +57,34 @@ impl<const N: usize> PerSecond<N> {
         self.0.push_back(now);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Instant {
+        Instant::since_boot(Duration::from_millis(millis))
+    }
+
+    #[test]
+    fn a_burst_and_then_one_each_interval() {
+        let mut bucket = Bucket::new(3, Duration::from_millis(100));
+        let taken = |bucket: &mut Bucket, now| (0..9).filter(|_| bucket.take(at(now))).count();
+        assert_eq!(taken(&mut bucket, 5000), 3);
+        assert_eq!(bucket.ready_at(), at(5100));
+        assert_eq!(taken(&mut bucket, 5099), 0);
+        assert_eq!(taken(&mut bucket, 5100), 1);
+        assert_eq!(taken(&mut bucket, 5350), 2);
+        assert_eq!(taken(&mut bucket, 90_000), 3);
+    }
+
+    #[test]
+    fn so_many_in_any_second() {
+        let mut window = PerSecond::<2>::default();
+        for (now, ready) in [(5000, 0), (5900, 0), (6000, 6000), (6900, 6900)] {
+            assert_eq!(window.ready_at(), at(ready));
+            window.note(at(now));
+        }
+        assert_eq!(window.ready_at(), at(7000));
+    }
+}

@@ -32,3 +32,20 @@ impl Rng {
         time.saturating_mul(factor).checked_div(MILLION).unwrap_or(time)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spread_keeps_its_bounds_and_uses_them() {
+        let mut rng = Rng::new([1; 32]);
+        let second = Duration::from_secs(1);
+        let mut all: Vec<_> = (0..10_000).map(|_| rng.spread(second, 90, 110)).collect();
+        all.sort_unstable();
+        let (least, most) = (all[0], all[9999]);
+        assert!(least >= Duration::from_millis(900) && least < Duration::from_millis(901));
+        assert!(most <= Duration::from_millis(1100) && most > Duration::from_millis(1099));
+        assert!(rng.spread(Duration::MAX, 72, 80) > Duration::from_hours(1_000_000));
+    }
+}

@@ -85,7 +85,8 @@ fn gateway_and_metric_are_the_parents() {
     let mut low = route("::/0", 63);
     low.preference = Preference::Low;
     let approved = Routes::judge(&[route("::/0", 0), high, low], facts(&prl)).unwrap();
-    let got: Vec<_> = approved.list().iter().map(|r| (r.gateway().to_string(), r.metric())).collect();
+    let got: Vec<_> =
+        approved.list().iter().map(|r| (r.gateway().to_string(), r.metric())).collect();
     let expected = [
         ("fe80::5efe:a00:65".to_owned(), 2048 + 64),
         ("fe80::200:5efe:a00:66".to_owned(), 2048 + 63),
@@ -131,8 +132,7 @@ fn metrics_never_meet() {
 #[test]
 fn routes_go_with_their_router() {
     let prl = [router(0, 101), router(1, 102)];
-    let approved =
-        Routes::judge(&[route("::/0", 0), route("::/0", 1)], facts(&prl)).unwrap();
+    let approved = Routes::judge(&[route("::/0", 0), route("::/0", 1)], facts(&prl)).unwrap();
     // Slot 0 has another router now, slot 1 stays.
     let next = Routers::judge(&[router(0, 103), router(1, 102)]).unwrap();
     let left = approved.led_by(&next);

@@ -5,15 +5,17 @@ use std::process::Command;
 
 use isatapd_tests::expect::{self, NO_SIT, status};
 use isatapd_tests::netns::in_new;
+use isatapd_tests::process::output;
 use isatapd_tests::site::isatapd;
+use isatapd_tests::wait::secs;
 
 #[test]
 #[ignore = "needs a kernel that refuses sit: the guest lane of make test runs it"]
 fn one_line_and_an_exit_status() {
     in_new(|| {
         for background in [&[][..], &["--daemon"]] {
-            let output = Command::new(isatapd()).args(background).arg("10.0.0.101").output();
-            let output = output.expect("isatapd");
+            let mut command = Command::new(isatapd());
+            let output = output(command.args(background).arg("10.0.0.101"), secs(10));
             expect::exit(output.status, status::UNAVAILABLE, "no sit");
             expect::one_line(&String::from_utf8_lossy(&output.stderr), &[NO_SIT]);
         }

@@ -144,7 +144,7 @@ fn what_cannot_be_sent_is_logged_once_and_goes_on() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever is advertised, whenever: never less than 120 s after a good answer to the next
     /// solicitation, never more than 3600 s, and never two within a second.
