@@ -6,7 +6,8 @@ use std::os::fd::OwnedFd;
 
 use isatapd_engine::{Action, Input};
 use isatapd_proto::isatap::UBit;
-use isatapd_proto::{DnsId, Link, Request, Slot, Transport, UnicastV4, Up, encode};
+use isatapd_proto::{DnsId, Link, Request, Slot, State, Transport, UnicastV4, Up, encode};
+use isatapd_security::forget_startup_code;
 
 use crate::clock::Clock;
 use crate::dns::DnsSocket;
@@ -88,8 +89,10 @@ impl Io {
     }
 
     fn send(&mut self, up: &Up) -> io::Result<()> {
-        if let Request::OpenDns { id, transport, .. } = &up.request {
-            self.asked.insert(*id, *transport);
+        match &up.request {
+            Request::OpenDns { id, transport, .. } => drop(self.asked.insert(*id, *transport)),
+            Request::Report(State::Working) => forget_startup_code(),
+            _ => {}
         }
         if self.waiting.len() >= MOST_WAITING {
             return Err(io::Error::other("the parent does not listen"));

@@ -22,6 +22,8 @@ pub struct Child {
     phase: Phase,
     last: Option<Seq>,
     waiting: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
+    /// Killed: nothing more is heard of it or told to it.
+    condemned: bool,
     /// When it was started.
     pub started: Instant,
 }
@@ -64,8 +66,20 @@ impl Child {
     pub fn start(plan: &Plan, now: Instant) -> io::Result<Self> {
         let (channel, theirs) = Channel::pair()?;
         let pid = spawn(plan, theirs).map_err(io::Error::other)?;
-        let phase = Phase::Starting;
-        Ok(Self { pid, channel, phase, last: None, waiting: VecDeque::new(), started: now })
+        Ok(Self::adopt(pid, channel, now))
+    }
+
+    /// One that runs at the other end of `channel`, and has said nothing yet.
+    pub const fn adopt(pid: Pid, channel: Channel, now: Instant) -> Self {
+        Self {
+            pid,
+            channel,
+            phase: Phase::Starting,
+            last: None,
+            waiting: VecDeque::new(),
+            condemned: false,
+            started: now,
+        }
     }
 
     /// Its process.
@@ -80,6 +94,9 @@ impl Child {
 
     /// Tells it; what it does not take now waits.
     pub fn tell(&mut self, event: &Event, fds: Vec<OwnedFd>) -> Result<(), Violation> {
+        if self.condemned {
+            return Ok(());
+        }
         let octets = encode(event).map_err(|_| Violation::Deaf)?;
         self.waiting.push_back((octets, fds));
         self.flush()
@@ -106,6 +123,9 @@ impl Child {
 
     /// The next thing it says.
     pub fn hear(&mut self) -> Result<Heard, Violation> {
+        if self.condemned {
+            return Ok(Heard::Silence);
+        }
         let mut buffer = [0; MAX_REQUEST];
         let received = match self.channel.receive(&mut buffer, 0) {
             Ok(received) => received,
@@ -124,7 +144,9 @@ impl Child {
     }
 
     /// Ends it, whatever it does. SIGCHLD follows.
-    pub fn kill(&self) {
+    pub fn kill(&mut self) {
+        self.condemned = true;
+        self.waiting.clear();
         // Not reaped yet, so the number is still its own.
         let _ = kill(self.pid, Signal::SIGKILL);
     }

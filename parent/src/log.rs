@@ -46,7 +46,8 @@ pub fn start(options: &Options, kept: &Kept) {
     log::set_max_level(facade(options.level).to_level_filter());
 }
 
-/// The child's lines, within a bound: 50 at once, then 10 a second.
+/// The child's lines, within a bound: 300 at once, which is a whole dump of its state, then 10 a
+/// second.
 #[derive(Debug)]
 pub struct ChildLog {
     bucket: Bucket,
@@ -56,17 +57,22 @@ pub struct ChildLog {
 impl ChildLog {
     /// Nothing said yet.
     pub const fn new() -> Self {
-        Self { bucket: Bucket::new(50, Duration::from_millis(100)), suppressed: 0 }
+        Self { bucket: Bucket::new(300, Duration::from_millis(100)), suppressed: 0 }
     }
 
     /// Writes a line, if there is room for one at `now`.
     pub fn write(&mut self, record: &LogRecord, now: Instant) {
+        self.caused(record.level, &format!("child: {}", &*record.text), now);
+    }
+
+    /// The same for a line of ours that the child can cause as often as it likes.
+    pub fn caused(&mut self, level: Level, line: &str, now: Instant) {
         match self.admit(now) {
             None => return,
             Some(0) => {}
             Some(suppressed) => log::warn!("child: suppressed {suppressed} lines"),
         }
-        log::log!(facade(record.level), "child: {}", &*record.text);
+        log::log!(facade(level), "{line}");
     }
 
     /// Whether there is room at `now`; if so, how many lines were suppressed before.
@@ -397,8 +403,8 @@ mod tests {
         let start = Instant::now();
         let mut log = ChildLog::new();
         let written = (0..10_000).filter(|_| log.admit(start).is_some()).count();
-        assert_eq!(written, 50);
-        assert_eq!(log.admit(start + Duration::from_millis(100)), Some(9950));
+        assert_eq!(written, 300);
+        assert_eq!(log.admit(start + Duration::from_millis(100)), Some(9700));
         assert_eq!(log.admit(start + Duration::from_millis(150)), None);
         assert_eq!(log.admit(start + Duration::from_mins(1)), Some(1));
         assert_eq!(log.admit(start + Duration::from_mins(1)), Some(0));

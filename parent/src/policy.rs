@@ -234,12 +234,8 @@ fn metric(preference: Preference, slot: Slot) -> u32 {
     METRIC_BASE.saturating_add(step).saturating_add(slot.get().into())
 }
 
-/// RFC 6324: what lies in our own 6to4 prefix (2002:V4::/48) would come back to us in IPv4.
 fn refuse_loop(net: Ipv6Net, locator: UnicastV4) -> Result<(), Refusal> {
-    let [a, b, c, d] = locator.get().octets();
-    let (high, low) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
-    let own = Ipv6Net::new_assert(Ipv6Addr::new(0x2002, high, low, 0, 0, 0, 0, 0), 48);
-    if own.contains(&net) { Err(Refusal::Loop) } else { Ok(()) }
+    if isatap::own_6to4(locator).contains(&net) { Err(Refusal::Loop) } else { Ok(()) }
 }
 
 fn all_different<T: Ord>(items: impl Iterator<Item = T>) -> Result<(), Refusal> {
@@ -252,5 +248,7 @@ fn all_different<T: Ord>(items: impl Iterator<Item = T>) -> Result<(), Refusal> 
     Ok(())
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

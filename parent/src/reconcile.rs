@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use isatapd_proto::isatap::{self, UBit};
-use isatapd_proto::{Event, RouterWish, UnicastV4};
+use isatapd_proto::{Event, Level, RouterWish, UnicastV4};
 use log::{error, info, warn};
 
 use crate::exit::{Exit, Fatal};
@@ -34,10 +34,17 @@ impl Daemon<'_> {
     /// Looks at the kernel's state and follows it. Only an error that ends the start is an error.
     pub(crate) fn look(&mut self, now: Instant) -> Result<(), Fatal> {
         (self.look_at, self.looked) = (None, Some(now));
+        if std::mem::take(&mut self.network_changed) {
+            self.tell_link();
+        }
         if self.routers.list().is_empty() {
+            // There is nothing to reach yet; but a link that is not there is said at once.
+            if let Err(Lack::Waits(what)) = self.underlay() {
+                self.say_waits(what, now);
+            }
             return Ok(());
         }
-        match self.follow() {
+        match self.follow(now) {
             Ok(()) => {
                 self.said.waits = None;
                 self.ready()
@@ -46,7 +53,7 @@ impl Daemon<'_> {
                 self.lose_locator();
                 match lack {
                     Lack::Waits(what) => {
-                        self.say_waits(what);
+                        self.say_waits(what, now);
                         self.ready()
                     }
                     Lack::Error(error) if !self.started => {
@@ -63,9 +70,10 @@ impl Daemon<'_> {
         }
     }
 
-    fn say_waits(&mut self, what: String) {
+    fn say_waits(&mut self, what: String, now: Instant) {
         if self.said.waits.as_ref() != Some(&what) {
-            warn!("{}: waits: {what}", self.options.name);
+            let line = format!("{}: waits: {what}", self.options.name);
+            self.log.caused(Level::Warning, &line, now);
             self.said.waits = Some(what);
         }
     }
@@ -78,10 +86,10 @@ impl Daemon<'_> {
         }
     }
 
-    fn follow(&mut self) -> Result<(), Lack> {
+    fn follow(&mut self, now: Instant) -> Result<(), Lack> {
         let only = self.underlay()?;
         let choice = self.choose(only)?;
-        self.say_left_out(&choice);
+        self.say_left_out(&choice, now);
         let spec = TunnelSpec {
             name: self.options.name.clone(),
             local: choice.locator,
@@ -92,7 +100,7 @@ impl Daemon<'_> {
         };
         let changed = self.follow_tunnel(spec)?;
         if let Some(tunnel) = &mut self.tunnel {
-            tunnel.set_routers(&self.with.prl, &choice.routers)?;
+            tunnel.set_routers(&mut self.with.netlink, &self.with.prl, &choice.routers)?;
         }
         if changed || !self.located {
             self.located = true;
@@ -122,11 +130,11 @@ impl Daemon<'_> {
         choose(&paths, in_use).map_err(|left_out| Lack::Waits(list(&left_out)))
     }
 
-    fn say_left_out(&mut self, choice: &Choice) {
+    fn say_left_out(&mut self, choice: &Choice, now: Instant) {
         let lines: Vec<_> = choice.left_out.iter().map(line).collect();
         if self.said.left_out != lines {
             for line in &lines {
-                warn!("{line}; it is not used");
+                self.log.caused(Level::Warning, &format!("{line}; it is not used"), now);
             }
             self.said.left_out = lines;
         }

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use isatapd_proto::{Command, Event, RouterWish};
+use isatapd_security::forget_startup_code;
 use isatapd_security::spawn::Plan;
 use log::info;
 use nix::errno::Errno;
@@ -28,8 +29,11 @@ use crate::tunnel::Tunnel;
 /// Requests of the child served in one turn.
 const TURN: usize = 32;
 /// Looks at the kernel's state are this far apart at least, but for the first: a storm of events
-/// costs no more than that.
+/// or wishes costs no more than that. Nor is the child served for longer in one turn.
 const SETTLE: Duration = Duration::from_millis(50);
+
+/// So long after the tunnel works, what had to be done is done.
+pub(crate) const SETTLED: Duration = Duration::from_secs(3);
 
 /// What the parent holds open.
 pub struct Resources {
@@ -68,17 +72,22 @@ pub struct Daemon<'a> {
     pub(crate) sockets: BTreeSet<RouterWish>,
     /// What was last said of each matter, so that it is said once.
     pub(crate) said: Said,
+    /// Whether the child is to be told that names may have an answer now.
+    pub(crate) network_changed: bool,
     /// Whether the start is over: from then on errors are logged and worked around.
     pub(crate) started: bool,
     readiness: &'a mut Option<Readiness>,
     /// When the kernel's state is to be looked at next.
     pub(crate) look_at: Option<Instant>,
+    /// When the code of the start is to be forgotten.
+    pub(crate) settled_at: Option<Instant>,
     pub(crate) looked: Option<Instant>,
 }
 
 /// What was last said, by matter.
 #[derive(Default)]
 pub(crate) struct Said {
+    pub(crate) name_server: Option<String>,
     pub(crate) waits: Option<String>,
     pub(crate) left_out: Vec<String>,
 }
@@ -107,9 +116,11 @@ impl<'a> Daemon<'a> {
             located: false,
             sockets: BTreeSet::new(),
             said: Said::default(),
+            network_changed: false,
             started: false,
             readiness,
             look_at: None,
+            settled_at: None,
             looked: None,
         }
     }
@@ -119,7 +130,7 @@ impl<'a> Daemon<'a> {
     pub fn run(mut self) -> Result<(), Fatal> {
         self.introduce();
         let ended = self.serve_until_told();
-        if let Some(child) = self.child.take() {
+        if let Some(mut child) = self.child.take() {
             child.kill();
         }
         self.tear_down();
@@ -171,6 +182,10 @@ impl<'a> Daemon<'a> {
             if self.look_at.is_some_and(|at| at <= now) {
                 self.look(now)?;
             }
+            if self.settled_at.is_some_and(|at| at <= now) {
+                self.settled_at = None;
+                forget_startup_code();
+            }
             self.mind_child(now)?;
         }
     }
@@ -178,7 +193,12 @@ impl<'a> Daemon<'a> {
     fn wait(&self) -> Result<Woken, Fatal> {
         let now = Instant::now();
         let pause = self.requests.wait(now);
-        let due = [self.look_at, self.child_due(), pause.and_then(|p| now.checked_add(p))];
+        let due = [
+            self.look_at,
+            self.settled_at,
+            self.child_due(),
+            pause.and_then(|p| now.checked_add(p)),
+        ];
         let next = due.into_iter().flatten().min().map(|at| at.saturating_duration_since(now));
         let mut fds = vec![
             PollFd::new(self.with.signals.as_fd(), PollFlags::POLLIN),
@@ -227,7 +247,10 @@ impl<'a> Daemon<'a> {
     fn hear_kernel(&mut self, now: Instant) {
         match self.with.monitor.drain() {
             Ok(changes) if changes == Changes::default() => {}
-            Ok(_) => self.look_soon(now),
+            Ok(changes) => {
+                self.network_changed |= changes.links || changes.ipv4;
+                self.look_soon(now);
+            }
             Err(error) => {
                 log::warn!("{error}; the state is looked at instead");
                 self.look_soon(now);
@@ -251,7 +274,9 @@ impl<'a> Daemon<'a> {
 
     fn hear_child(&mut self, now: Instant) -> Result<(), Fatal> {
         for _ in 0..TURN {
-            if self.requests.wait(now).is_some() || !self.hear_one(now)? {
+            // What it asks for may take long; signals are not to wait for it.
+            let late = now.elapsed() >= SETTLE;
+            if late || self.requests.wait(now).is_some() || !self.hear_one(now)? {
                 break;
             }
             self.requests.take(now);

@@ -2,13 +2,12 @@
 
 use std::time::Instant;
 
-use isatapd_proto::{Event, LogRecord, Outcome, Phase, Refusal, Request, Seq, State};
-use log::{error, warn};
+use isatapd_proto::{Event, Level, LogRecord, Outcome, Phase, Refusal, Request, Seq, State};
 
 use crate::exit::Fatal;
 use crate::kernel::KernelError;
 use crate::policy::{Addresses, DnsSocket, Facts, Routers, Routes};
-use crate::run::Daemon;
+use crate::run::{Daemon, SETTLED};
 use crate::sockets::dns_socket;
 
 impl Daemon<'_> {
@@ -31,24 +30,23 @@ impl Daemon<'_> {
             Request::OpenDns { id, server, transport } => {
                 let servers = &self.opened.servers;
                 DnsSocket::judge((id, server, transport), servers, &mut self.dns, now)
-                    .map(|socket| self.open_dns(&socket))
+                    .map(|socket| self.open_dns(&socket, now))
             }
             Request::SetRouters(wishes) => match Routers::judge(&wishes) {
                 Ok(routers) => {
-                    let outcome = self.use_routers(routers);
-                    self.look(now)?;
+                    let outcome = self.use_routers(routers, now);
+                    self.look_soon(now);
                     Ok(outcome)
                 }
                 Err(refusal) => Err(refusal),
             },
-            Request::SetAddresses(wishes) => {
-                Addresses::judge(&wishes, self.facts()).map(|wanted| self.use_addresses(&wanted))
-            }
+            Request::SetAddresses(wishes) => Addresses::judge(&wishes, self.facts())
+                .map(|wanted| self.use_addresses(&wanted, now)),
             Request::SetRoutes(wishes) => {
-                Routes::judge(&wishes, self.facts()).map(|wanted| self.use_routes(wanted))
+                Routes::judge(&wishes, self.facts()).map(|wanted| self.use_routes(wanted, now))
             }
             Request::Report(state) => {
-                self.report(state)?;
+                self.report(state, now)?;
                 Ok(Outcome::Done)
             }
             Request::Log(record) => {
@@ -57,7 +55,8 @@ impl Daemon<'_> {
             }
         };
         Ok(judged.unwrap_or_else(|refusal| {
-            warn!("isatapd-child: a request is refused: {refusal}");
+            let line = format!("isatapd-child: a request is refused: {refusal}");
+            self.log.caused(Level::Warning, &line, now);
             Outcome::Refused(refusal)
         }))
     }
@@ -68,58 +67,73 @@ impl Daemon<'_> {
         Facts { routers: self.routers.list(), tunnel }
     }
 
-    fn open_dns(&mut self, wanted: &DnsSocket) -> Outcome {
+    fn open_dns(&mut self, wanted: &DnsSocket, now: Instant) -> Outcome {
         match dns_socket(wanted.server(), wanted.transport()) {
             Ok(socket) => {
+                self.said.name_server = None;
                 self.tell(&Event::Dns { id: wanted.id() }, vec![socket]);
                 Outcome::Done
             }
-            // The child tries others, and says what it means for the names.
-            Err(errno) => Outcome::Failed(errno as i32),
+            Err(errno) => {
+                let line = format!("name server {}: {}", wanted.server(), errno.desc());
+                if self.said.name_server.as_ref() != Some(&line) {
+                    self.log.caused(Level::Warning, &line, now);
+                    self.said.name_server = Some(line);
+                }
+                Outcome::Failed(errno as i32)
+            }
         }
     }
 
     /// Routes by routers that are no longer in the list go before the list changes.
-    fn use_routers(&mut self, routers: Routers) -> Outcome {
+    fn use_routers(&mut self, routers: Routers, now: Instant) -> Outcome {
         let left = self.routes.led_by(&routers);
         self.routers = routers;
-        if self.tunnel.is_some() { self.use_routes(left) } else { Outcome::Done }
+        if self.tunnel.is_some() { self.use_routes(left, now) } else { Outcome::Done }
     }
 
-    fn use_addresses(&mut self, wanted: &Addresses) -> Outcome {
+    fn use_addresses(&mut self, wanted: &Addresses, now: Instant) -> Outcome {
         let Some(tunnel) = &mut self.tunnel else { return Outcome::Refused(Refusal::NoTunnel) };
-        outcome(tunnel.set_addresses(&mut self.with.netlink, wanted))
+        let result = tunnel.set_addresses(&mut self.with.netlink, wanted);
+        self.outcome_of(result, now)
     }
 
-    fn use_routes(&mut self, wanted: Routes) -> Outcome {
+    fn use_routes(&mut self, wanted: Routes, now: Instant) -> Outcome {
         let Some(tunnel) = &mut self.tunnel else { return Outcome::Refused(Refusal::NoTunnel) };
-        let outcome = outcome(tunnel.set_routes(&mut self.with.netlink, &wanted));
+        let result = tunnel.set_routes(&mut self.with.netlink, &wanted);
         self.routes = wanted;
-        outcome
+        self.outcome_of(result, now)
     }
 
-    /// While names are unknown there is nothing more to start; the child has said which.
-    fn report(&mut self, state: State) -> Result<(), Fatal> {
-        if state == State::AwaitingNames { self.ready() } else { Ok(()) }
+    fn outcome_of(&mut self, result: Result<(), KernelError>, now: Instant) -> Outcome {
+        match result {
+            Ok(()) => Outcome::Done,
+            Err(failure) => {
+                self.log.caused(Level::Error, &failure.to_string(), now);
+                Outcome::Failed(failure.errno as i32)
+            }
+        }
+    }
+
+    fn report(&mut self, state: State, now: Instant) -> Result<(), Fatal> {
+        match state {
+            // There is nothing more to start; the child has said which names are unknown.
+            State::AwaitingNames => self.ready(),
+            State::AwaitingRouters => Ok(()),
+            State::Working => {
+                self.settled_at = now.checked_add(SETTLED);
+                Ok(())
+            }
+        }
     }
 
     pub(crate) fn log_line(&mut self, record: &LogRecord, now: Instant) {
         let starting = self.child.as_ref().is_some_and(|c| c.phase() == Phase::Starting);
-        if starting && record.level == isatapd_proto::Level::Error {
+        if starting && record.level == Level::Error {
             // It is the reason of an end that is reported as one line.
             self.restart.last_words = Some(record.text.to_string());
         } else {
             self.log.write(record, now);
-        }
-    }
-}
-
-fn outcome(result: Result<(), KernelError>) -> Outcome {
-    match result {
-        Ok(()) => Outcome::Done,
-        Err(failure) => {
-            error!("{failure}");
-            Outcome::Failed(failure.errno as i32)
         }
     }
 }

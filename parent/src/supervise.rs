@@ -61,6 +61,7 @@ impl Daemon<'_> {
         };
         self.tell(&Event::Config(config), Vec::new());
         self.tell_link();
+        self.look_soon(Instant::now());
     }
 
     /// Tells the child; one that does not listen is ended.
@@ -110,7 +111,7 @@ impl Daemon<'_> {
     }
 
     fn punish(&mut self, violation: &Violation) {
-        if let Some(child) = &self.child {
+        if let Some(child) = &mut self.child {
             error!("isatapd-child (pid {}): {violation}; it is killed", child.pid());
             child.kill();
         }

@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use crate::kernel::{
     Address, IfIndex, KernelError, Link, Netlink, Origin, Prl, Route, TunnelSpec, hold_still,
 };
-use crate::policy::{Addresses, Routes};
+use crate::policy::{self, Addresses, Routes};
 
 /// The tunnel, and all of ours on it.
 pub struct Tunnel {
@@ -109,12 +109,21 @@ impl Tunnel {
         Ok(true)
     }
 
-    /// The PRL in the kernel: new routers first.
-    pub fn set_routers(&mut self, prl: &Prl, wanted: &[RouterWish]) -> Result<(), KernelError> {
+    /// The PRL in the kernel: new routers first. Routes by a router that goes, go before it.
+    pub fn set_routers(
+        &mut self,
+        netlink: &mut Netlink,
+        prl: &Prl,
+        wanted: &[RouterWish],
+    ) -> Result<(), KernelError> {
         let wanted: Vec<Ipv4Addr> = wanted.iter().map(|wish| wish.router.get()).collect();
-        for router in wanted.iter().filter(|r| !self.routers.contains(r)) {
-            prl.add(&self.spec.name, *router)?;
+        for router in &wanted {
+            if !self.routers.contains(router) {
+                prl.add(&self.spec.name, *router)?;
+                self.routers.push(*router);
+            }
         }
+        self.keep_routes(netlink, |route| is_led_by(&wanted, route.gateway))?;
         for router in self.routers.iter().filter(|r| !wanted.contains(r)) {
             prl.delete(&self.spec.name, *router)?;
         }
@@ -136,23 +145,26 @@ impl Tunnel {
             origin: Origin::Advertised,
         });
         let wanted: BTreeMap<_, _> = wanted.map(|a| (a.address, a)).collect();
-        for address in wanted.values() {
-            netlink.set_address(self.index, address)?;
-        }
+        let set = wanted.values().try_for_each(|address| {
+            // Ours even if that fails: the old one may be there still.
+            self.addresses.insert(address.address, *address);
+            netlink.set_address(self.index, address)
+        });
+        // Also after an error: or what is there would grow with every list that fails.
         self.keep_addresses(netlink, |a| {
             a.origin == Origin::LinkLocal || wanted.contains_key(&a.address)
         })?;
-        self.addresses.extend(wanted);
-        Ok(())
+        set
     }
 
-    /// All routes.
+    /// All routes, but for those by a router that is not in the PRL: the kernel would take them.
     pub fn set_routes(
         &mut self,
         netlink: &mut Netlink,
         wanted: &Routes,
     ) -> Result<(), KernelError> {
-        let wanted = wanted.list().iter().map(|route| Route {
+        let usable = |route: &&policy::Route| is_led_by(&self.routers, Some(route.gateway()));
+        let wanted = wanted.list().iter().filter(usable).map(|route| Route {
             index: self.index,
             destination: route.destination().net(),
             gateway: Some(route.gateway()),
@@ -163,13 +175,25 @@ impl Tunnel {
             hop_limit: route.hop_limit(),
         });
         let wanted: BTreeMap<_, _> = wanted.map(|route| (key(&route), route)).collect();
-        for route in wanted.values() {
+        let set = wanted.iter().try_for_each(|(key, route)| {
             netlink.set_route(route)?;
-        }
-        for route in self.routes.iter().filter(|(k, _)| !wanted.contains_key(k)).map(|(_, r)| r) {
+            self.routes.insert(*key, *route);
+            Ok(())
+        });
+        // Also after an error, as with addresses.
+        self.keep_routes(netlink, |route| wanted.contains_key(&key(route)))?;
+        set
+    }
+
+    fn keep_routes(
+        &mut self,
+        netlink: &mut Netlink,
+        keep: impl Fn(&Route) -> bool,
+    ) -> Result<(), KernelError> {
+        for route in self.routes.values().filter(|r| !keep(r)) {
             netlink.delete_route(route)?;
         }
-        self.routes = wanted;
+        self.routes.retain(|_, r| keep(r));
         Ok(())
     }
 
@@ -216,6 +240,11 @@ impl Tunnel {
         })?;
         Ok(())
     }
+}
+
+fn is_led_by(routers: &[Ipv4Addr], gateway: Option<Ipv6Addr>) -> bool {
+    let router = gateway.and_then(isatap::embedded);
+    router.is_some_and(|(router, _)| routers.contains(&router))
 }
 
 fn key(route: &Route) -> (ipnet::Ipv6Net, u32) {

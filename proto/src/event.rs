@@ -23,7 +23,8 @@ pub enum Event {
     /// The name servers; again whenever one of the files changes.
     Resolver(Resolver),
     /// The present state of the tunnel. Without one, or with another locator than before, all
-    /// router sockets are void.
+    /// router sockets are void. Told again, even if it is the same, when the host's IPv4 network has
+    /// changed: names that had no answer may have one now.
     Link(Link),
     /// One descriptor: raw ICMPv6, bound to the tunnel and connected to the link-local address of
     /// the router at `slot`, in this form. It replaces the one of the same slot and form.

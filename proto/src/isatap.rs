@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use crate::UnicastV4;
@@ -79,6 +79,14 @@ pub fn embedded(address: Ipv6Addr) -> Option<(Ipv4Addr, UBit)> {
     };
     let ([a, b], [c, d]) = (upper.to_be_bytes(), lower.to_be_bytes());
     Some((Ipv4Addr::new(a, b, c, d), u))
+}
+
+/// The 6to4 prefix of `address` (2002:V4::/48): what lies in it would come back to us in IPv4
+/// (RFC 6324 section 3.3), so neither an address nor a route of ours may.
+pub const fn own_6to4(address: UnicastV4) -> Ipv6Net {
+    let [a, b, c, d] = address.get().octets();
+    let (high, low) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+    Ipv6Net::new_assert(Ipv6Addr::new(0x2002, high, low, 0, 0, 0, 0, 0), 48)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ pub mod identity;
 mod ipc;
 mod landlock;
 mod limits;
+mod memory;
 pub mod parent;
 mod prctl;
 pub mod seccomp;
@@ -23,4 +24,5 @@ pub mod wash;
 
 pub use failure::{ConfineError, Failure};
 pub use ipc::{CHILD_FD, Channel, MAX_DESCRIPTORS, ReceiveError, Received};
+pub use memory::forget_startup_code;
 pub use status::Status;

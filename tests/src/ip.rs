@@ -1,6 +1,6 @@
 //! What ip(8) says of the tunnel.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv6Addr;
 use std::process::Command;
 
 use serde_json::Value;
@@ -90,20 +90,6 @@ pub fn link(namespace: &str, name: &str) -> Option<Link> {
 /// The names of all links.
 pub fn links(namespace: &str) -> Vec<String> {
     rows(namespace, "link show").iter().filter_map(|row| text(row, "ifname")).collect()
-}
-
-/// The routers in the kernel's Potential Router List of a tunnel, in numeric order.
-pub fn prl(namespace: &str, name: &str) -> Vec<Ipv4Addr> {
-    let (_, out, _) = ip(namespace, &format!("tunnel show {name}"));
-    let mut words = out.split_whitespace();
-    let mut routers: Vec<Ipv4Addr> = Vec::new();
-    while let Some(word) = words.next() {
-        if word == "pdr" {
-            routers.extend(words.next().and_then(|a| a.parse::<Ipv4Addr>().ok()));
-        }
-    }
-    routers.sort();
-    routers
 }
 
 /// An IPv6 address of a link; lifetimes in seconds, `u32::MAX` for ever.

@@ -8,6 +8,7 @@ pub mod forge;
 pub mod ip;
 pub mod netns;
 pub mod ping;
+pub mod prl;
 pub mod process;
 pub mod site;
 pub mod wait;

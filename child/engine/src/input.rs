@@ -20,6 +20,7 @@ pub enum Input<'a> {
         hosts: &'a [u8],
     },
     /// The present state of the tunnel. With none, or another locator, all router sockets are gone.
+    /// Told again when the host's IPv4 network has changed.
     Link(Link),
     /// There is now a socket to this router in this form.
     RouterSocket {

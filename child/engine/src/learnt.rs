@@ -71,7 +71,7 @@ impl Learnt {
     /// First the header, then the options in order: ::/0 overrides the header (RFC 4191 section
     /// 3.1).
     fn apply_routes(&mut self, cx: &mut Context, router: UnicastV4, advert: &RouterAdvert) {
-        let before = self.default.take();
+        let before = self.default;
         let preference = advert.preference.unwrap_or(Preference::Medium);
         let lifetime = Lifetime::of(Some(advert.router_lifetime));
         self.set_default(cx.now, preference, lifetime);

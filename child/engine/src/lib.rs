@@ -156,6 +156,7 @@ impl Engine {
 
     /// The state of the tunnel, as often as it is told.
     fn follow(&mut self, Link { tunnel }: Link) {
+        self.resolver.network_changed(&mut self.cx);
         let before = std::mem::replace(&mut self.tunnel, tunnel);
         if tunnel == before {
             return;

@@ -1,13 +1,11 @@
 //! State into wishes: all addresses and all routes, told to the parent when they change.
 
-use std::net::Ipv6Addr;
 use std::time::Duration;
 
-use ipnet::Ipv6Net;
-use isatapd_proto::isatap::UBit;
+use isatapd_proto::isatap::{UBit, own_6to4};
 use isatapd_proto::{
     AddressWish, Bounded, MAX_DEFAULT_ROUTERS, MAX_INFORMATION_ROUTES, Mtu, NextHop, OnLinkPrefix,
-    Outcome, Preference, Request, RouteDestination, RouteWish, Seq, Slot, Tunnel, UnicastV4,
+    Outcome, Preference, Request, RouteDestination, RouteWish, Seq, Slot, Tunnel,
 };
 
 use crate::Instant;
@@ -196,7 +194,9 @@ fn addresses(now: Instant, prefixes: &Prefixes, tunnel: Tunnel) -> Vec<WantedAdd
         let on_link = state.on_link.is_some_and(|until| !until.has_passed(now));
         Some(WantedAddress { prefix, on_link, address })
     });
-    wanted.filter(|wanted| !loops(wanted.prefix.net(), tunnel.locator)).collect()
+    // The parent would refuse the whole list for one of these.
+    let own = own_6to4(tunnel.locator);
+    wanted.filter(|wanted| !own.contains(&wanted.prefix.net())).collect()
 }
 
 /// The best default routes, then more specific routes, one of each router in turn, so that none
@@ -214,6 +214,7 @@ fn routes(now: Instant, prl: &Prl, tunnel: Tunnel) -> Vec<WantedRoute> {
     defaults.sort_by_key(|route| std::cmp::Reverse(route.preference));
     defaults.truncate(MAX_DEFAULT_ROUTERS);
 
+    let own = own_6to4(tunnel.locator);
     let mut specific: Vec<_> = prl
         .iter()
         .flat_map(|(slot, router)| {
@@ -221,7 +222,7 @@ fn routes(now: Instant, prl: &Prl, tunnel: Tunnel) -> Vec<WantedRoute> {
                 WantedRoute::of((slot, router), tunnel, entry.key, (entry.value, entry.until))
             });
             let usable = move |route: &WantedRoute| {
-                !route.until.left(now).is_zero() && !loops(route.destination.net(), tunnel.locator)
+                !route.until.left(now).is_zero() && !own.contains(&route.destination.net())
             };
             routes.filter(usable).enumerate()
         })
@@ -229,13 +230,4 @@ fn routes(now: Instant, prl: &Prl, tunnel: Tunnel) -> Vec<WantedRoute> {
     specific.sort_by_key(|(turn, _)| *turn);
     defaults.extend(specific.into_iter().map(|(_, route)| route).take(MAX_INFORMATION_ROUTES));
     defaults
-}
-
-/// RFC 6324: what lies in our own 6to4 prefix would come back to us in IPv4. The parent would
-/// refuse the whole list for it.
-fn loops(net: Ipv6Net, locator: UnicastV4) -> bool {
-    let [a, b, c, d] = locator.get().octets();
-    let (high, low) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
-    let own = Ipv6Addr::new(0x2002, high, low, 0, 0, 0, 0, 0);
-    Ipv6Net::new_assert(own, 48).contains(&net)
 }

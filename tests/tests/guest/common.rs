@@ -6,6 +6,7 @@ use std::time::Duration;
 use isatapd_tests::expect::{METRIC_HIGH, METRIC_LOW, METRIC_MEDIUM, SLOTS};
 use isatapd_tests::forge::isatap;
 use isatapd_tests::ip::{self, Address, Route};
+use isatapd_tests::prl;
 use isatapd_tests::site::{HOST, Site};
 use isatapd_tests::wait::wait_for;
 
@@ -31,7 +32,7 @@ pub fn await_default(site: &Site, router: Ipv4Addr, limit: Duration) -> Route {
 
 /// The kernel's PRL of the host's is0.
 pub fn prl(site: &Site) -> Vec<Ipv4Addr> {
-    ip::prl(&site.namespace("host"), "is0")
+    prl::routers(&site.namespace("host"), "is0")
 }
 
 /// The address on the host's is0.

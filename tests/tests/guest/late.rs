@@ -7,10 +7,10 @@ use isatapd_tests::site::{ROUTER1, Site};
 use isatapd_tests::wait::{secs, stays};
 
 /// Starts without something for 70 s: any timer of a minute is over by then. Then it comes.
-fn late(without: impl Fn(&Site), with: impl Fn(&Site), limit: Duration) {
+fn late(router: &str, without: impl Fn(&Site), with: impl Fn(&Site), limit: Duration) {
     let site = Site::up(&[]);
     without(&site);
-    let mut daemon = Daemon::start(&site, &[]);
+    let mut daemon = Daemon::start(&site, &[router]);
     daemon.child();
     stays(secs(70), "the daemon alive", || daemon.is_alive());
     let pinger = site.pinger();
@@ -20,20 +20,18 @@ fn late(without: impl Fn(&Site), with: impl Fn(&Site), limit: Duration) {
     assert!(took < limit, "took {took:?}: {}", daemon.log());
 }
 
-#[test]
-#[ignore = "needs a kernel with sit: the guest lane of make test runs it"]
-fn the_link() {
+fn link(router: &str) {
     late(
+        router,
         |site| drop(site.ip("host", "link set eth0 down")),
         |site| drop(site.ip("host", "link set eth0 up")),
         secs(1),
     );
 }
 
-#[test]
-#[ignore = "needs a kernel with sit: the guest lane of make test runs it"]
-fn the_address() {
+fn address(router: &str) {
     late(
+        router,
         |site| drop(site.ip("host", "addr del 10.0.0.2/24 dev eth0")),
         |site| drop(site.ip("host", "addr add 10.0.0.2/24 dev eth0")),
         secs(1),
@@ -42,7 +40,31 @@ fn the_address() {
 
 #[test]
 #[ignore = "needs a kernel with sit: the guest lane of make test runs it"]
+fn the_link_with_a_router_by_name() {
+    link("isatap");
+}
+
+#[test]
+#[ignore = "needs a kernel with sit: the guest lane of make test runs it"]
+fn the_link_with_a_router_by_address() {
+    link("10.0.0.101");
+}
+
+#[test]
+#[ignore = "needs a kernel with sit: the guest lane of make test runs it"]
+fn the_address_with_a_router_by_name() {
+    address("isatap");
+}
+
+#[test]
+#[ignore = "needs a kernel with sit: the guest lane of make test runs it"]
+fn the_address_with_a_router_by_address() {
+    address("10.0.0.101");
+}
+
+#[test]
+#[ignore = "needs a kernel with sit: the guest lane of make test runs it"]
 fn the_name() {
     // No event tells of a new name: it is the next look-up that finds it.
-    late(|site| site.dns(&[]), |site| site.dns(&[ROUTER1]), secs(61));
+    late("isatap", |site| site.dns(&[]), |site| site.dns(&[ROUTER1]), secs(61));
 }

@@ -5,6 +5,7 @@ mod adverts;
 mod background;
 mod common;
 mod crashes;
+mod hostile;
 mod late;
 mod names;
 mod no_sit;

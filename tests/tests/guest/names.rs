@@ -23,9 +23,12 @@ fn any_number_of_records() {
         let records = if n == 1 { vec![ROUTER1] } else { records(n) };
         site.dns(&records);
         let mut daemon = Daemon::start(&site, &[]);
-        await_default(&site, ROUTER1, secs(60));
-        let list = prl(&site);
-        assert_eq!(list.len(), records.len().min(MAX_ROUTERS), "{list:?}");
+        let want = records.len().min(MAX_ROUTERS);
+        wait_for(secs(60), "the whole list", || (prl(&site).len() == want).then_some(()));
+        // Of more than there may be, chance says which ones.
+        if want == records.len() {
+            await_default(&site, ROUTER1, secs(60));
+        }
         assert!(daemon.log().lines().count() < 40, "{n} records: {}", daemon.log());
         assert_eq!(daemon.stop(Signal::SIGTERM).0.code(), Some(0));
         check_gone(&site, "is0");

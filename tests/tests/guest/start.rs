@@ -2,6 +2,7 @@
 
 use isatapd_tests::daemon::Daemon;
 use isatapd_tests::ip;
+use isatapd_tests::prl;
 use isatapd_tests::process::is_alive;
 use isatapd_tests::site::{ROUTER1, Site};
 use isatapd_tests::wait::{secs, wait_for};
@@ -28,7 +29,7 @@ fn check(case: &Case) {
     assert!(link.up && link.kind == "sit" && link.isatap, "{link:?}");
     assert_eq!((link.local.as_str(), link.ttl, link.mtu), ("10.0.0.2", 64, case.mtu), "{link:?}");
     assert_eq!(link.bound_to.as_deref(), case.bound_to, "{link:?}");
-    assert_eq!(ip::prl(&host, case.tunnel), [ROUTER1]);
+    assert_eq!(prl::routers(&host, case.tunnel), [ROUTER1]);
     assert_eq!(site.sysctl(&format!("ipv6/conf/{}/accept_ra", case.tunnel)), "0");
 
     check_addresses(&site, case.tunnel, &[GLOBAL1]);

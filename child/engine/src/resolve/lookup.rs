@@ -24,8 +24,6 @@ pub(super) enum Finding {
         addresses: Vec<Ipv4Addr>,
         /// How long they hold.
         ttl: Duration,
-        /// More than are used.
-        left_out: usize,
     },
     /// It has none.
     Trouble(Trouble),
@@ -130,6 +128,11 @@ impl Lookup {
         self.query.as_ref().map(|query| query.socket)
     }
 
+    /// Whether a name server has left it without an answer.
+    pub(super) const fn waits(&self) -> bool {
+        self.silent
+    }
+
     /// When the wait for a reply is over.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.query.as_ref()?.sent.map(|(_, deadline)| deadline)
@@ -151,9 +154,9 @@ impl Lookup {
     pub(super) fn replied(&mut self, reply: Reply) -> Option<Finding> {
         self.query = None;
         match reply {
-            Reply::Addresses { addresses, ttl, left_out } => {
+            Reply::Addresses { addresses, ttl } => {
                 let name = self.candidates.pop_front()?;
-                Some(Finding::Addresses { name, addresses, ttl, left_out })
+                Some(Finding::Addresses { name, addresses, ttl })
             }
             Reply::NoSuchName { .. } => self.next_candidate(Trouble::NoSuchName),
             Reply::NoData { .. } => self.next_candidate(Trouble::NoAddress),

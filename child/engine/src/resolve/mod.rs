@@ -15,6 +15,7 @@ use self::name::{Known, Name, Next, Phase};
 use self::sockets::Sockets;
 use crate::context::Context;
 use crate::counters::Counter;
+use crate::pace::Bucket;
 use crate::prl::Prl;
 use crate::wire::resolv_conf::{self, ResolvConf};
 use crate::wire::{dns, hosts};
@@ -33,6 +34,17 @@ pub(crate) struct Resolver {
     turn: u8,
     /// Whether the routers of a name are others than before.
     changed: bool,
+    hints: Hints,
+}
+
+/// Changes of the network after which lookups are tried again: in a burst, and one more a second.
+#[derive(Debug)]
+struct Hints(Bucket);
+
+impl Default for Hints {
+    fn default() -> Self {
+        Self(Bucket::new(5, Duration::from_secs(1)))
+    }
 }
 
 #[derive(Debug)]
@@ -94,6 +106,20 @@ impl Resolver {
         self.names.iter_mut().for_each(Name::reset_backoff);
         for place in 0..self.names.len() {
             self.start_unless_asking(cx, place);
+        }
+    }
+
+    /// The host's network has changed: names without an answer may have one now.
+    pub(crate) fn network_changed(&mut self, cx: &mut Context) {
+        if !self.names.iter().any(Name::failing) || !self.hints.0.take(cx.now) {
+            return;
+        }
+        for place in 0..self.names.len() {
+            let Some(name) = self.names.get_mut(place).filter(|name| name.failing()) else {
+                continue;
+            };
+            name.reset_backoff();
+            self.start(cx, place);
         }
     }
 

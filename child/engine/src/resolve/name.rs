@@ -117,6 +117,12 @@ impl Name {
         }
     }
 
+    /// Whether name servers left it without an answer the last time, or have this time so far.
+    pub(super) fn failing(&self) -> bool {
+        matches!(self.trouble, Some(Trouble::ServersFail | Trouble::NoAnswer))
+            || matches!(&self.phase, Phase::Asking(lookup) if lookup.waits())
+    }
+
     /// The next failure is the first one.
     pub(super) const fn reset_backoff(&mut self) {
         self.failures = 0;
@@ -147,7 +153,7 @@ impl Name {
         search: &[HostName],
     ) -> bool {
         match finding {
-            Finding::Addresses { name, addresses, ttl, left_out } => {
+            Finding::Addresses { name, addresses, ttl } => {
                 let addresses = self.usable(cx, &addresses);
                 if addresses.is_empty() {
                     return self.failed(cx, Trouble::NoAddress, search);
@@ -156,7 +162,7 @@ impl Name {
                 let changed = self.learn(cx, Known { addresses, full: Some(name), fresh });
                 self.phase = Phase::Waiting(next(cx, ttl, refresh));
                 if changed {
-                    self.log_found(cx, ttl, left_out);
+                    self.log_found(cx, ttl);
                 }
                 changed
             }
@@ -184,14 +190,10 @@ impl Name {
         changed
     }
 
-    fn log_found(&self, cx: &mut Context, ttl: Duration, left_out: usize) {
+    fn log_found(&self, cx: &mut Context, ttl: Duration) {
         let Some(Known { full: Some(full), .. }) = &self.known else { return };
         let (name, count, ttl) = (&self.host, self.count(), ttl.as_secs());
         cx.log(Level::Notice, format_args!("{name}: {count} as {full}, time to live {ttl} s"));
-        if left_out > 0 {
-            let more = Count(left_out, "more address", "es");
-            cx.log(Level::Warning, format_args!("{name}: {more}, left out"));
-        }
     }
 
     /// Of `addresses`, those that a router can have.

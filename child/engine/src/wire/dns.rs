@@ -12,7 +12,7 @@ use domain::rdata::{A, Cname, Soa};
 use isatapd_proto::HostName;
 use thiserror::Error;
 
-/// Octets of the longest reply read. Names of 64 addresses need 1.3 KB.
+/// Octets of the longest reply read, in which there is room for 500 addresses.
 pub const MAX_REPLY: usize = 8192;
 /// Octets before the question.
 const HEADER: usize = 12;
@@ -20,20 +20,16 @@ const HEADER: usize = 12;
 const UDP_PAYLOAD: u16 = 1232;
 /// Aliases followed.
 const MAX_CHAIN: usize = 8;
-/// Addresses kept of one reply.
-const MAX_ADDRESSES: usize = 64;
 
 /// What a name server says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// The name has addresses. Any address: what cannot be a router is the caller's to refuse.
     Addresses {
-        /// Each once, in order, at least one, at most 64.
+        /// Each once, in order, at least one.
         addresses: Vec<Ipv4Addr>,
         /// The least of all records used; 0 to 2^31 - 1 s.
         ttl: Duration,
-        /// How many more addresses there were.
-        left_out: usize,
     },
     /// The name has no IPv4 address.
     NoData {
@@ -233,23 +229,17 @@ impl<'a> Records<'a> {
 
     fn addresses_of(&self, name: &Wire<'_>, mut ttl: Duration) -> Reply {
         let mut addresses = Vec::new();
-        let mut left_out: usize = 0;
         for record in self.addresses.iter().filter(|record| record.owner() == name) {
             ttl = ttl.min(seconds(record.ttl()));
             let address = record.data().addr();
-            if addresses.contains(&address) {
-                continue;
-            }
-            if addresses.len() < MAX_ADDRESSES {
+            if !addresses.contains(&address) {
                 addresses.push(address);
-            } else {
-                left_out = left_out.saturating_add(1);
             }
         }
         if addresses.is_empty() {
             Reply::NoData { ttl: self.negative_ttl(name, ttl) }
         } else {
-            Reply::Addresses { addresses, ttl, left_out }
+            Reply::Addresses { addresses, ttl }
         }
     }
 

@@ -269,14 +269,12 @@ fn a_million_withdrawals_leave_nothing() {
         let mut bytes = bytes.clone();
         bytes[28..32].copy_from_slice(&random.to_be_bytes());
         let (slot, form, hop_limit) = (slot(0), UBit::Local, Some(255));
-        let input = Input::Packet { slot, form, source, hop_limit, bytes: &bytes };
-        world.engine.handle(isatapd_engine::Instant::since_boot(world.now), input);
+        world.tell(Input::Packet { slot, form, source, hop_limit, bytes: &bytes });
         if i % 10_000 == 0 {
             largest = largest.max(format!("{:?}", world.engine).len());
         }
     }
     assert!(largest < 5_000, "the engine's state takes {largest} octets in words");
-    assert_eq!(world.counter("advertisements dropped: too many in a second"), 0);
     assert_eq!(world.counter("advertisements accepted"), 1_000_000);
 }
 

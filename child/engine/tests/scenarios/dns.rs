@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use isatapd_engine::Input;
-use isatapd_proto::{Command, Config, Outcome, Refusal, Request, State, Transport};
+use isatapd_proto::{Command, Config, Link, Outcome, Refusal, Request, State, Transport};
 
 use crate::message::{Answer, reply};
 use crate::world::{World, Zone, config, is_routers, secs};
@@ -360,4 +360,28 @@ fn names_and_addresses_in_the_operators_order() {
     let servers = zone(&[("a.example", a("10.0.0.2", 60)), ("b.example", a("10.0.0.1", 60))]);
     let world = world("10.0.0.3 a.example 10.0.0.1 b.example", "", vec![servers]);
     assert_eq!(routers(&world), ["10.0.0.3", "10.0.0.1", "10.0.0.2"]);
+}
+
+/// A lookup that failed for want of a network goes on the moment there is one, and a storm of
+/// changes makes no storm of queries.
+#[test]
+fn a_changed_network_is_worth_another_try() {
+    let silent = vec![zone(&[])];
+    let mut world = world("isatap", "search site.example", silent);
+    world.pass(secs(200));
+    let before = world.queries.len();
+    let change = || Input::Link(Link { tunnel: None });
+    world.servers = vec![zone(&[("isatap.site.example", a("10.0.0.1", 300))])];
+    world.tell(change());
+    assert_eq!(world.queries.len(), before + 1);
+    assert_eq!(routers(&world), ["10.0.0.1"]);
+    world.tell(change());
+    assert_eq!(world.queries.len(), before + 1, "nothing fails, nothing is asked");
+    world.servers = vec![zone(&[])];
+    world.pass(secs(1000));
+    let before = world.queries.len();
+    for _ in 0..100 {
+        world.tell(change());
+    }
+    assert!(world.queries.len() <= before + 5, "{}", world.queries.len() - before);
 }
