@@ -7,7 +7,6 @@ use std::os::fd::OwnedFd;
 use isatapd_engine::{Action, Input};
 use isatapd_proto::isatap::UBit;
 use isatapd_proto::{DnsId, Link, Request, Slot, State, Transport, UnicastV4, Up, encode};
-use isatapd_security::forget_startup_code;
 
 use crate::clock::Clock;
 use crate::dns::DnsSocket;
@@ -24,6 +23,8 @@ pub(crate) struct Io {
     pub(crate) routers: BTreeMap<(Slot, UBit), RouterSocket>,
     pub(crate) dns: BTreeMap<DnsId, DnsSocket>,
     locator: Option<UnicastV4>,
+    /// It works, and the code of the start is still in memory.
+    pub(crate) settling: bool,
     /// Sockets asked for: the transport of each.
     asked: BTreeMap<DnsId, Transport>,
     waiting: VecDeque<Vec<u8>>,
@@ -38,6 +39,7 @@ impl Io {
             routers: BTreeMap::new(),
             dns: BTreeMap::new(),
             locator: None,
+            settling: false,
             asked: BTreeMap::new(),
             waiting: VecDeque::new(),
         }
@@ -91,7 +93,7 @@ impl Io {
     fn send(&mut self, up: &Up) -> io::Result<()> {
         match &up.request {
             Request::OpenDns { id, transport, .. } => drop(self.asked.insert(*id, *transport)),
-            Request::Report(State::Working) => forget_startup_code(),
+            Request::Report(state) => self.settling = *state == State::Working,
             _ => {}
         }
         if self.waiting.len() >= MOST_WAITING {

@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use isatapd_engine::{Engine, Input};
 use isatapd_proto::isatap::UBit;
 use isatapd_proto::{DnsId, Event, MAX_FILE, Slot};
-use isatapd_security::ReceiveError;
+use isatapd_security::{ReceiveError, forget_startup_code};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -17,12 +18,15 @@ use crate::io::Io;
 
 /// Messages taken from one socket before the others have their turn.
 const TURN: usize = 32;
+/// When nothing is due for so long, what had to be done is done.
+const LONG_SLEEP: Duration = Duration::from_secs(10);
 
 /// Runs until the parent is gone.
 pub(crate) fn run(io: &mut Io, engine: &mut Engine) -> io::Result<()> {
     let mut buffer = Vec::new();
     loop {
         io.clock.set(engine.deadline())?;
+        settle(io, engine)?;
         let ready = wait(io)?;
         if ready.parent && !hear_parent(io, engine)? {
             return Ok(());
@@ -38,6 +42,18 @@ pub(crate) fn run(io: &mut Io, engine: &mut Engine) -> io::Result<()> {
             hear_dns(io, engine, id)?;
         }
     }
+}
+
+/// Before the first long sleep in which all works, the code of the start is forgotten.
+fn settle(io: &mut Io, engine: &Engine) -> io::Result<()> {
+    if io.settling {
+        let now = Clock::now()?;
+        if engine.deadline().is_none_or(|at| at.since(now) >= LONG_SLEEP) {
+            io.settling = false;
+            forget_startup_code();
+        }
+    }
+    Ok(())
 }
 
 struct Ready {
