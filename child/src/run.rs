@@ -78,7 +78,7 @@ fn wait(io: &Io) -> io::Result<Ready> {
                 result?;
                 break;
             }
-        };
+        }
     }
     let mut ready = fds.iter().map(|fd| fd.revents().is_none_or(|events| !events.is_empty()));
     let mut next = || ready.next().unwrap_or(false);

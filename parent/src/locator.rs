@@ -94,6 +94,7 @@ mod tests {
         RouterWish { slot: slot.try_into().unwrap(), router }
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "as the kernel answers")]
     fn path(kind: PathKind, source: u8, gateway: Option<u8>) -> Option<Path> {
         let address = |last| Ipv4Addr::new(10, 0, 0, last);
         let gateway = gateway.map(|last| address(last).into());

@@ -17,10 +17,11 @@ use isatapd_security::identity::Identity;
 use isatapd_security::parent::{self, Paths};
 use isatapd_security::spawn::{EmptyRoot, Plan, Program, spawn};
 use isatapd_security::{Channel, wash};
+use nix::fcntl::AT_FDCWD;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
-use nix::unistd::{Gid, Pid, setgroups};
+use nix::unistd::{Gid, Pid, UnlinkatFlags, setgroups, unlinkat};
 
 #[path = "../../tests/sandbox/fault.rs"]
 mod fault;
@@ -94,7 +95,8 @@ fn replace(plan: &Plan, folder: &Path) -> Result<(), Box<dyn Error>> {
     println!("second: {:?}", waitpid(second.0, None)?);
     std::fs::write(folder.join("pid"), "1")?;
     println!("read: {}", std::fs::read_to_string(folder.join("pid"))?);
-    std::fs::remove_file(folder.join("pid"))?;
+    // As the parent removes its own: remove_file would make another call.
+    unlinkat(AT_FDCWD, &folder.join("pid"), UnlinkatFlags::NoRemoveDir)?;
     for path in ["/etc/passwd", "/proc/self/mem", "/run/isatapd-probe"] {
         println!("{path}: {:?}", std::fs::File::create_new(path).map_err(|e| e.raw_os_error()));
     }
