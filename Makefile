@@ -15,6 +15,7 @@ RELEASE := $(TARGET)/release
 
 help:
 	@echo 'make build                     build isatapd and isatapd-child'
+	@echo 'make demo                      the main job, to look at, in a guest kernel'
 	@echo 'make install                   install them, with manual pages (DESTDIR=, PREFIX=$(PREFIX))'
 	@echo 'make uninstall                 remove what install put there'
 	@echo 'make test                      every test and check; installs what these need'
@@ -51,6 +52,12 @@ uninstall:
 	$(RM) $(patsubst man/%,$(DESTDIR)$(MANDIR)/man8/%,$(wildcard man/*.8))
 	for d in $(DIST); do $(RM) $(DESTDIR)$(LIBDIR)/$${d#*:} || exit; done
 
+# Needs a kernel with sit, so it runs in the tests' guest.
+demo:
+	tests/prepare
+	tests/run --stage
+	tests/lab/guest -f tests/lab/demo $(abspath $(RELEASE)/isatapd)
+
 test:
 	tests/prepare
 	tests/run
@@ -69,9 +76,9 @@ fuzz:
 bench:
 	tests/prepare
 	tests/run --stage
-	tests/lab/guest -f -t 1500 tests/bench/control $(RELEASE)/isatapd
+	tests/lab/guest -f -t 1500 tests/bench/control $(abspath $(RELEASE)/isatapd)
 
 clean:
 	$(CARGO) clean
 
-.PHONY: help build install uninstall test lint fuzz bench clean
+.PHONY: help build demo install uninstall test lint fuzz bench clean

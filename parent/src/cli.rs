@@ -199,7 +199,11 @@ fn name(text: &str) -> Result<InterfaceName, InvalidValue> {
 }
 
 fn link(text: &str) -> Result<Choice<InterfaceName>, InvalidValue> {
-    if text == "auto" { Ok(Choice(None)) } else { Ok(Choice(Some(text.parse()?))) }
+    match text {
+        "auto" => Ok(Choice(None)),
+        "lo" => Err(InvalidValue("no router is reached by the loopback link")),
+        name => Ok(Choice(Some(name.parse()?))),
+    }
 }
 
 fn mtu(text: &str) -> Result<Choice<Mtu>, InvalidValue> {

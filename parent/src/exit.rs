@@ -25,8 +25,6 @@ pub enum Exit {
     TempFail = 75,
     /// EX_NOPERM: not started by root, or without the capabilities needed.
     NoPermission = 77,
-    /// EX_CONFIG: what the options ask for cannot be.
-    Config = 78,
 }
 
 impl Exit {

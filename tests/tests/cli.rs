@@ -83,7 +83,7 @@ fn every_option_is_accepted() {
 #[test]
 fn bad_values_are_named() {
     // What 0.9.7 took silently, and limits.
-    let cases: [(&[&str], &[&str]); 33] = [
+    let cases: [(&[&str], &[&str]); 34] = [
         (&["--mtu", "1400abc"], &["--mtu", "1400abc"]),
         (&["-m", "1279"], &["--mtu", "1279", "1280"]),
         (&["-m", "65536"], &["--mtu", "65536"]),
@@ -107,6 +107,7 @@ fn bad_values_are_named() {
         (&["-n", "sixteen-octets-x"], &["--name", "sixteen-octets-x"]),
         (&["-n", "is\u{1b}[2J"], &["--name"]),
         (&["-l", ""], &["--link"]),
+        (&["-l", "lo"], &["--link", "lo"]),
         (&[""], &["router"]),
         (&["bad name"], &["router", "bad name"]),
         (&["::1"], &["router", "::1"]),
