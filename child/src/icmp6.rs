@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn6, recvmsg, send};
 
 /// The longest message that can come: a reassembled IPv6 packet without jumbo payload.
-const LONGEST: usize = 65_535;
+pub(crate) const LONGEST: usize = 65_535;
 
 /// What came in.
 pub(crate) struct Packet<'a> {
@@ -36,8 +36,7 @@ impl RouterSocket {
 
     /// The next message, if there is one. An error that the kernel kept for us (an ICMPv6 error, a
     /// link that went down) is told by the next send and means nothing here.
-    pub(crate) fn receive<'a>(&self, buffer: &'a mut Vec<u8>) -> Option<Packet<'a>> {
-        buffer.resize(LONGEST, 0);
+    pub(crate) fn receive<'a>(&self, buffer: &'a mut [u8]) -> Option<Packet<'a>> {
         let mut control = nix::cmsg_space!(i32);
         let (source, hop_limit, len) = {
             let mut slices = [IoSliceMut::new(buffer)];

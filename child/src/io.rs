@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
-use isatapd_engine::{Action, Input};
+use isatapd_engine::{Action, Input, Instant};
 use isatapd_proto::isatap::UBit;
 use isatapd_proto::{DnsId, Link, Request, Slot, State, Transport, UnicastV4, Up, encode};
 
@@ -15,6 +16,8 @@ use crate::uplink::Uplink;
 
 /// Messages kept for a parent that does not take them; with more it is not well, and nor are we.
 const MOST_WAITING: usize = 256;
+/// So long after IPv6 works, what had to be done is done.
+const SETTLED: Duration = Duration::from_secs(3);
 
 /// All descriptors of the child.
 pub(crate) struct Io {
@@ -23,8 +26,8 @@ pub(crate) struct Io {
     pub(crate) routers: BTreeMap<(Slot, UBit), RouterSocket>,
     pub(crate) dns: BTreeMap<DnsId, DnsSocket>,
     locator: Option<UnicastV4>,
-    /// It works, and the code of the start is still in memory.
-    pub(crate) settling: bool,
+    /// When the code of the start is to be forgotten.
+    pub(crate) settled_at: Option<Instant>,
     /// Sockets asked for: the transport of each.
     asked: BTreeMap<DnsId, Transport>,
     waiting: VecDeque<Vec<u8>>,
@@ -39,7 +42,7 @@ impl Io {
             routers: BTreeMap::new(),
             dns: BTreeMap::new(),
             locator: None,
-            settling: false,
+            settled_at: None,
             asked: BTreeMap::new(),
             waiting: VecDeque::new(),
         }
@@ -93,7 +96,7 @@ impl Io {
     fn send(&mut self, up: &Up) -> io::Result<()> {
         match &up.request {
             Request::OpenDns { id, transport, .. } => drop(self.asked.insert(*id, *transport)),
-            Request::Report(state) => self.settling = *state == State::Working,
+            Request::Report(State::Working) => self.settled_at = Some(Clock::now()?.after(SETTLED)),
             _ => {}
         }
         if self.waiting.len() >= MOST_WAITING {

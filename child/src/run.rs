@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
 
 use isatapd_engine::{Engine, Input};
 use isatapd_proto::isatap::UBit;
@@ -13,26 +12,27 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::clock::Clock;
-use crate::icmp6::RouterSocket;
+use crate::icmp6::{self, RouterSocket};
 use crate::io::Io;
 
 /// Messages taken from one socket before the others have their turn.
 const TURN: usize = 32;
-/// When nothing is due for so long, what had to be done is done.
-const LONG_SLEEP: Duration = Duration::from_secs(10);
 
 /// Runs until the parent is gone.
 pub(crate) fn run(io: &mut Io, engine: &mut Engine) -> io::Result<()> {
-    let mut buffer = Vec::new();
+    let mut buffer = vec![0; icmp6::LONGEST];
     loop {
-        io.clock.set(engine.deadline())?;
-        settle(io, engine)?;
+        io.clock.set(engine.deadline().into_iter().chain(io.settled_at).min())?;
         let ready = wait(io)?;
         if ready.parent && !hear_parent(io, engine)? {
             return Ok(());
         }
         if ready.timer {
             io.clock.ended();
+            let now = Clock::now()?;
+            if io.settled_at.take_if(|at| *at <= now).is_some() {
+                forget_startup_code();
+            }
             tell(io, engine, Input::Timer)?;
         }
         for (slot, form) in ready.routers {
@@ -42,18 +42,6 @@ pub(crate) fn run(io: &mut Io, engine: &mut Engine) -> io::Result<()> {
             hear_dns(io, engine, id)?;
         }
     }
-}
-
-/// Before the first long sleep in which all works, the code of the start is forgotten.
-fn settle(io: &mut Io, engine: &Engine) -> io::Result<()> {
-    if io.settling {
-        let now = Clock::now()?;
-        if engine.deadline().is_none_or(|at| at.since(now) >= LONG_SLEEP) {
-            io.settling = false;
-            forget_startup_code();
-        }
-    }
-    Ok(())
 }
 
 struct Ready {
@@ -161,7 +149,7 @@ fn hear_router(
     io: &mut Io,
     engine: &mut Engine,
     (slot, form): (Slot, UBit),
-    buffer: &mut Vec<u8>,
+    buffer: &mut [u8],
 ) -> io::Result<()> {
     for _ in 0..TURN {
         let Some(socket) = io.routers.get(&(slot, form)) else { break };

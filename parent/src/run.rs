@@ -182,8 +182,7 @@ impl<'a> Daemon<'a> {
             if self.look_at.is_some_and(|at| at <= now) {
                 self.look(now)?;
             }
-            if self.settled_at.is_some_and(|at| at <= now) {
-                self.settled_at = None;
+            if self.settled_at.take_if(|at| *at <= now).is_some() {
                 forget_startup_code();
             }
             self.mind_child(now)?;
