@@ -25,11 +25,13 @@ help:
 	@echo 'make clean                     remove what was built'
 
 # The parent starts $(LIBEXECDIR)/isatapd-child and nothing else: the path is compiled in.
-# The child has an empty root, so it must need no loader: it is linked statically, which Cargo
-# can do for one package only by `cargo rustc`.
+# Both are linked statically: the child has an empty root without a loader, and what runs as root
+# loads no library. Cargo can do that for one package (not for the macros it uses) by `cargo rustc`.
+STATIC := -- -C target-feature=+crt-static
 build:
-	ISATAPD_LIBEXECDIR=$(LIBEXECDIR) $(CARGO) build --release --locked -p isatapd
-	$(CARGO) rustc --release --locked -p isatapd-child --bin isatapd-child -- -C target-feature=+crt-static
+	ISATAPD_LIBEXECDIR=$(LIBEXECDIR) $(CARGO) rustc --release --locked -p isatapd --bin isatapd $(STATIC)
+	$(CARGO) rustc --release --locked -p isatapd-child --bin isatapd-child $(STATIC)
+	@echo $(LIBEXECDIR) >$(RELEASE)/isatapd.libexecdir
 
 # file under dist/ : place under LIBDIR
 DIST := sysusers.conf:sysusers.d/isatapd.conf \
@@ -37,7 +39,10 @@ DIST := sysusers.conf:sysusers.d/isatapd.conf \
 	networkd.network:systemd/network/70-isatapd.network \
 	networkmanager.conf:NetworkManager/conf.d/90-isatapd.conf
 
-install: build
+# Builds nothing, as it may run by sudo, where there is no cargo.
+install:
+	@[ "$$(cat $(RELEASE)/isatapd.libexecdir)" = '$(LIBEXECDIR)' ] || \
+		{ echo 'install: not built for this place: make build LIBEXECDIR=$(LIBEXECDIR)' >&2; exit 1; }
 	$(INSTALL) -D -m 755 $(RELEASE)/isatapd $(DESTDIR)$(SBINDIR)/isatapd
 	$(INSTALL) -D -m 755 $(RELEASE)/isatapd-child $(DESTDIR)$(LIBEXECDIR)/isatapd-child
 	$(INSTALL) -d $(DESTDIR)$(MANDIR)/man8

@@ -66,7 +66,7 @@ fn serve(options: Options, kept: &Kept, readiness: &mut Option<Readiness>) -> Re
     // P5: there is no configuration but the options.
     // P7, before anything is made: the child's user and program.
     let identity = Identity::lookup(&options.user)
-        .map_err(|error| Fatal::new(Exit::NoUser, format!("--user {}: {error}", options.user)))?;
+        .map_err(|error| Fatal::new(Exit::NoUser, format!("--{error}")))?;
     let program =
         Program::open(Path::new(CHILD)).map_err(|e| Fatal::new(Exit::Os, e.to_string()))?;
     let signals = signals().map_err(os("signalfd"))?;
