@@ -29,6 +29,7 @@ help:
 # loads no library. Cargo can do that for one package (not for the macros it uses) by `cargo rustc`.
 STATIC := -- -C target-feature=+crt-static
 build:
+	@$(RM) $(RELEASE)/isatapd.libexecdir
 	ISATAPD_LIBEXECDIR=$(LIBEXECDIR) $(CARGO) rustc --release --locked -p isatapd --bin isatapd $(STATIC)
 	$(CARGO) rustc --release --locked -p isatapd-child --bin isatapd-child $(STATIC)
 	@echo $(LIBEXECDIR) >$(RELEASE)/isatapd.libexecdir

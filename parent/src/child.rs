@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use thiserror::Error;
 
 /// Events kept for a child that does not take them now. All router sockets are 128.
-const MOST_WAITING: usize = 512;
+const MOST_WAITING: usize = 256;
 
 /// A running child.
 pub struct Child {
@@ -110,10 +110,17 @@ impl Child {
                 Ok(()) => drop(self.waiting.pop_front()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 // Its end is heard as end of file.
-                Err(_) => self.waiting.clear(),
+                Err(error) if is_end(&error) => self.waiting.clear(),
+                // It would go on with a wrong picture; the next one is told all anew.
+                Err(_) => return Err(Violation::Deaf),
             }
         }
         if self.waiting.len() > MOST_WAITING { Err(Violation::Deaf) } else { Ok(()) }
+    }
+
+    /// Whether it was killed.
+    pub const fn is_condemned(&self) -> bool {
+        self.condemned
     }
 
     /// Whether something waits to be sent.
@@ -127,7 +134,13 @@ impl Child {
             return Ok(Heard::Silence);
         }
         let mut buffer = [0; MAX_REQUEST];
-        let received = match self.channel.receive(&mut buffer, 0) {
+        let mut received = self.channel.receive(&mut buffer, 0);
+        // That it ended with events unread is told once, before what it had still to say.
+        if matches!(&received, Err(ReceiveError::Io(e)) if e.kind() == io::ErrorKind::ConnectionReset)
+        {
+            received = self.channel.receive(&mut buffer, 0);
+        }
+        let received = match received {
             Ok(received) => received,
             Err(ReceiveError::Closed) => return Ok(Heard::End),
             Err(error) if error.would_block() => return Ok(Heard::Silence),
@@ -156,4 +169,8 @@ impl AsFd for Child {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.channel.as_fd()
     }
+}
+
+fn is_end(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }

@@ -14,9 +14,6 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use crate::name_servers::name_servers;
 
-/// What is followed.
-const PATHS: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
-
 /// Watches on the files and on the folders that name them.
 pub struct Files {
     inotify: Inotify,
@@ -34,10 +31,13 @@ pub struct Opened {
 }
 
 impl Files {
+    /// What is followed.
+    pub const PATHS: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
+
     /// Begins to watch.
     pub fn watch() -> io::Result<Self> {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
-        for path in PATHS.map(Path::new) {
+        for path in Files::PATHS.map(Path::new) {
             // Also where a symbolic link leads. What is not there cannot be watched, but the folder
             // it would come to can.
             let real = path.canonicalize().ok();
@@ -76,7 +76,7 @@ impl Files {
 
     /// Opens the files.
     pub fn open(&self) -> Opened {
-        let [resolv_conf, hosts] = PATHS.map(|path| open(Path::new(path)).ok());
+        let [resolv_conf, hosts] = Files::PATHS.map(|path| open(Path::new(path)).ok());
         let servers = match resolv_conf.as_ref().map(beginning) {
             Some(Ok(text)) => name_servers(&text),
             _ => name_servers(&[]),
@@ -85,7 +85,7 @@ impl Files {
         let again = |path| open(Path::new(path)).ok().map(OwnedFd::from);
         Opened {
             servers,
-            resolv_conf: resolv_conf.and_then(|_| again(PATHS[0])),
+            resolv_conf: resolv_conf.and_then(|_| again(Files::PATHS[0])),
             hosts: hosts.map(OwnedFd::from),
         }
     }
@@ -99,8 +99,8 @@ impl AsFd for Files {
 
 fn is_followed(name: &OsStr) -> bool {
     // The name that a symbolic link leads to may be another; its folder is a small one.
-    PATHS.iter().any(|path| Path::new(path).file_name() == Some(name))
-        || PATHS.iter().any(|path| {
+    Files::PATHS.iter().any(|path| Path::new(path).file_name() == Some(name))
+        || Files::PATHS.iter().any(|path| {
             Path::new(path).canonicalize().is_ok_and(|real| real.file_name() == Some(name))
         })
 }

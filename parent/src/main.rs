@@ -121,10 +121,14 @@ fn paths(options: &Options) -> Paths {
     let pid_folder = options.pid_file.as_deref().and_then(Path::parent);
     Paths {
         // resolv.conf and hosts, and where symbolic links of theirs lead.
-        read: ["/etc", "/run"].map(PathBuf::from).into(),
+        read: ["/etc", "/run"]
+            .map(PathBuf::from)
+            .into_iter()
+            .chain(Files::PATHS.iter().filter_map(|path| Path::new(path).canonicalize().ok()))
+            .collect(),
         // The socket of syslog counts from Landlock's ninth version on.
-        write: [SETTINGS, Lock::FOLDER, "/dev/log"]
-            .map(Path::new)
+        write: [SETTINGS, "/dev/log"].map(PathBuf::from).into(),
+        remove: [Path::new(Lock::FOLDER)]
             .into_iter()
             .chain(pid_folder)
             .map(PathBuf::from)

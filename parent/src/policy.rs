@@ -149,17 +149,6 @@ impl Routes {
     pub fn list(&self) -> &[Route] {
         &self.0
     }
-
-    /// Without those by a router that `routers` no longer has.
-    #[must_use]
-    pub fn led_by(&self, routers: &Routers) -> Self {
-        let gateways: BTreeSet<_> = routers
-            .list()
-            .iter()
-            .flat_map(|r| UBit::BOTH.map(|u| (r.slot, isatap::link_local(r.router, u))))
-            .collect();
-        Self(self.0.iter().filter(|r| gateways.contains(&(r.slot, r.gateway))).copied().collect())
-    }
 }
 
 impl Route {

@@ -11,7 +11,7 @@ use crate::kernel::{IfIndex, KernelError, TunnelSpec};
 use crate::locator::{Choice, LeftOut, choose};
 use crate::run::Daemon;
 use crate::sockets;
-use crate::tunnel::Tunnel;
+use crate::tunnel::{Found, Tunnel};
 
 /// After an error the kernel's state is looked at again by itself, besides when it changes.
 const AGAIN_AFTER_ERROR: Duration = Duration::from_secs(10);
@@ -47,6 +47,7 @@ impl Daemon<'_> {
         match self.follow(now) {
             Ok(()) => {
                 self.said.waits = None;
+                self.failed = false;
                 self.ready()
             }
             Err(lack) => {
@@ -61,7 +62,8 @@ impl Daemon<'_> {
                     }
                     Lack::Error(error) => {
                         let seconds = AGAIN_AFTER_ERROR.as_secs();
-                        error!("{error}; tried again in {seconds} s");
+                        error!("{error}; tried again in {seconds} s, or when something changes");
+                        self.failed = true;
                         self.look_at = now.checked_add(AGAIN_AFTER_ERROR);
                         Ok(())
                     }
@@ -98,11 +100,15 @@ impl Daemon<'_> {
             pmtudisc: self.options.pmtu_discovery,
             mtu: self.options.mtu,
         };
-        let changed = self.follow_tunnel(spec)?;
+        let changed = self.follow_tunnel(spec, now)?;
+        if changed {
+            // What was on it is gone or of no use: the child is to tell all anew.
+            self.lose_locator();
+        }
         if let Some(tunnel) = &mut self.tunnel {
             tunnel.set_routers(&mut self.with.netlink, &self.with.prl, &choice.routers)?;
         }
-        if changed || !self.located {
+        if !self.located {
             self.located = true;
             self.sockets.clear();
             self.tell_link();
@@ -140,21 +146,23 @@ impl Daemon<'_> {
         }
     }
 
-    /// True if the tunnel is new or has another locator.
-    fn follow_tunnel(&mut self, spec: TunnelSpec) -> Result<bool, KernelError> {
+    /// True if the tunnel is new, has another locator, or has lost what was on it.
+    fn follow_tunnel(&mut self, spec: TunnelSpec, now: Instant) -> Result<bool, KernelError> {
         let netlink = &mut self.with.netlink;
         if let Some(tunnel) = &mut self.tunnel {
-            if tunnel.restore(netlink)? {
+            let found = tunnel.restore(netlink)?;
+            if found != Found::Gone {
                 if *tunnel.spec() == spec {
-                    return Ok(false);
+                    return Ok(found == Found::Emptied);
                 }
-                let locator = spec.local;
+                let line = format!("{}: the locator is {} now", spec.name, spec.local);
                 tunnel.change(netlink, spec)?;
-                info!("{}: the locator is {locator} now", self.options.name);
+                self.log.caused(Level::Notice, &line, now);
                 return Ok(true);
             }
             warn!("{}: was deleted by somebody; made again", self.options.name);
             self.tunnel = None;
+            self.with.monitor.set_tunnel(None);
         }
         let (name, locator) = (self.options.name.clone(), spec.local);
         // What is there under this name is of a predecessor that was killed, or somebody else's.

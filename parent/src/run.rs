@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use isatapd_proto::{Command, Event, RouterWish};
+use isatapd_proto::{Command, Event, Level, RouterWish};
 use isatapd_security::forget_startup_code;
 use isatapd_security::spawn::Plan;
 use log::info;
@@ -22,7 +22,7 @@ use crate::exit::{Exit, Fatal};
 use crate::files::{Files, Opened};
 use crate::kernel::{Changes, Link, Monitor, Netlink, Prl};
 use crate::log::ChildLog;
-use crate::policy::{Routers, Routes};
+use crate::policy::Routers;
 use crate::supervise::Restart;
 use crate::tunnel::Tunnel;
 
@@ -32,6 +32,8 @@ const TURN: usize = 32;
 /// or wishes costs no more than that. Nor is the child served for longer in one turn.
 const SETTLE: Duration = Duration::from_millis(50);
 
+/// The same after an error: what fails may make events of its own.
+const SETTLE_AFTER_ERROR: Duration = Duration::from_secs(1);
 /// So long after the tunnel works, what had to be done is done.
 pub(crate) const SETTLED: Duration = Duration::from_secs(3);
 
@@ -61,9 +63,8 @@ pub struct Daemon<'a> {
     pub(crate) log: ChildLog,
     pub(crate) requests: Bucket,
     pub(crate) dns: Bucket,
-    /// The child's wishes, as approved.
+    /// The PRL that the child wants, as approved.
     pub(crate) routers: Routers,
-    pub(crate) routes: Routes,
     /// What we made in the kernel.
     pub(crate) tunnel: Option<Tunnel>,
     /// Whether the tunnel has a locator now. A tunnel that has lost it is kept for its return.
@@ -82,6 +83,8 @@ pub struct Daemon<'a> {
     /// When the code of the start is to be forgotten.
     pub(crate) settled_at: Option<Instant>,
     pub(crate) looked: Option<Instant>,
+    /// Whether the last look ended with an error.
+    pub(crate) failed: bool,
 }
 
 /// What was last said, by matter.
@@ -111,7 +114,6 @@ impl<'a> Daemon<'a> {
             requests: Bucket::new(256, Duration::from_millis(10)),
             dns: Bucket::new(256, Duration::from_millis(30)),
             routers: Routers::default(),
-            routes: Routes::default(),
             tunnel: None,
             located: false,
             sockets: BTreeSet::new(),
@@ -122,6 +124,7 @@ impl<'a> Daemon<'a> {
             look_at: None,
             settled_at: None,
             looked: None,
+            failed: false,
         }
     }
 
@@ -133,12 +136,11 @@ impl<'a> Daemon<'a> {
         if let Some(mut child) = self.child.take() {
             child.kill();
         }
-        self.tear_down();
-        ended
+        ended.and(self.tear_down())
     }
 
     /// Deletes the tunnel, also one of a predecessor that has not been taken over yet.
-    fn tear_down(&mut self) {
+    fn tear_down(&mut self) -> Result<(), Fatal> {
         let netlink = &mut self.with.netlink;
         let index = match self.tunnel.take() {
             Some(tunnel) => Ok(Some(tunnel.index())),
@@ -150,11 +152,11 @@ impl<'a> Daemon<'a> {
             Some(index) => netlink.delete_link(index).map(|()| true),
             None => Ok(false),
         });
-        match deleted {
-            Ok(true) => info!("{}: deleted", self.options.name),
-            Ok(false) => {}
-            Err(error) => log::error!("{error}"),
+        let deleted = deleted.map_err(|error| Fatal::new(Exit::Os, error.to_string()))?;
+        if deleted {
+            info!("{}: deleted", self.options.name);
         }
+        Ok(())
     }
 
     /// The start is over: the tunnel is there, or what it waits for has been said.
@@ -204,8 +206,10 @@ impl<'a> Daemon<'a> {
             PollFd::new(self.with.monitor.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.with.files.as_fd(), PollFlags::POLLIN),
         ];
-        if let Some(child) = &self.child {
-            // A child that asks too much is not heard for a while.
+        // A child that asks too much is not heard for a while, and one that was killed no more. Its
+        // hangup would be told whether asked for or not, so it is left out altogether.
+        let wanted = |c: &&Child| !c.is_condemned() && (pause.is_none() || c.is_waiting());
+        if let Some(child) = self.child.as_ref().filter(wanted) {
             let up = if pause.is_none() { PollFlags::POLLIN } else { PollFlags::empty() };
             let down = if child.is_waiting() { PollFlags::POLLOUT } else { PollFlags::empty() };
             fds.push(PollFd::new(child.as_fd(), up | down));
@@ -247,11 +251,16 @@ impl<'a> Daemon<'a> {
         match self.with.monitor.drain() {
             Ok(changes) if changes == Changes::default() => {}
             Ok(changes) => {
-                self.network_changed |= changes.links || changes.ipv4;
+                self.network_changed |= changes.links || changes.ipv4 || changes.overrun;
                 self.look_soon(now);
             }
             Err(error) => {
-                log::warn!("{error}; the state is looked at instead");
+                self.log.caused(Level::Warning, &format!("{error}; watched anew"), now);
+                if let Ok(mut monitor) = Monitor::open() {
+                    monitor.set_tunnel(self.tunnel.as_ref().map(Tunnel::index));
+                    self.with.monitor = monitor;
+                }
+                self.network_changed = true;
                 self.look_soon(now);
             }
         }
@@ -261,20 +270,27 @@ impl<'a> Daemon<'a> {
         match self.with.files.changed() {
             Ok(false) => {}
             Ok(true) => self.tell_resolver(),
-            Err(error) => log::warn!("resolv.conf and hosts are no longer followed: {error}"),
+            Err(error) => {
+                log::warn!("resolv.conf and hosts are no longer followed: {error}");
+                self.tell_resolver();
+            }
         }
     }
 
     /// Has the kernel's state looked at: at once, or after a while if that was just done.
     pub(crate) fn look_soon(&mut self, now: Instant) {
-        let at = self.looked.and_then(|at| at.checked_add(SETTLE)).map_or(now, |at| at.max(now));
-        self.look_at.get_or_insert(at);
+        let pace = if self.failed { SETTLE_AFTER_ERROR } else { SETTLE };
+        let at = self.looked.and_then(|at| at.checked_add(pace)).map_or(now, |at| at.max(now));
+        self.look_at = Some(self.look_at.map_or(at, |due| due.min(at)));
     }
 
     fn hear_child(&mut self, now: Instant) -> Result<(), Fatal> {
-        for _ in 0..TURN {
+        if let Some(Err(violation)) = self.child.as_mut().map(Child::flush) {
+            self.punish(&violation);
+        }
+        for turn in 0..TURN {
             // What it asks for may take long; signals are not to wait for it.
-            let late = now.elapsed() >= SETTLE;
+            let late = turn > 0 && now.elapsed() >= SETTLE;
             if late || self.requests.wait(now).is_some() || !self.hear_one(now)? {
                 break;
             }

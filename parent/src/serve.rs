@@ -43,7 +43,7 @@ impl Daemon<'_> {
             Request::SetAddresses(wishes) => Addresses::judge(&wishes, self.facts())
                 .map(|wanted| self.use_addresses(&wanted, now)),
             Request::SetRoutes(wishes) => {
-                Routes::judge(&wishes, self.facts()).map(|wanted| self.use_routes(wanted, now))
+                Routes::judge(&wishes, self.facts()).map(|wanted| self.use_routes(&wanted, now))
             }
             Request::Report(state) => {
                 self.report(state, now)?;
@@ -85,11 +85,21 @@ impl Daemon<'_> {
         }
     }
 
-    /// Routes by routers that are no longer in the list go before the list changes.
+    /// Routes by routers that are no longer in the list go before the list changes. What the list
+    /// brings comes with the next look; but an empty one has nothing to look for.
     fn use_routers(&mut self, routers: Routers, now: Instant) -> Outcome {
-        let left = self.routes.led_by(&routers);
+        let netlink = &mut self.with.netlink;
+        let result = match &mut self.tunnel {
+            None => Ok(()),
+            Some(tunnel) if routers.list().is_empty() => {
+                tunnel.set_routers(netlink, &self.with.prl, &[])
+            }
+            Some(tunnel) => tunnel.drop_routes_but_by(netlink, &routers),
+        };
+        // A router that left has no sockets any more, even if it comes back to the same slot.
+        self.sockets.retain(|wish| routers.list().contains(wish));
         self.routers = routers;
-        if self.tunnel.is_some() { self.use_routes(left, now) } else { Outcome::Done }
+        self.outcome_of(result, now)
     }
 
     fn use_addresses(&mut self, wanted: &Addresses, now: Instant) -> Outcome {
@@ -98,10 +108,9 @@ impl Daemon<'_> {
         self.outcome_of(result, now)
     }
 
-    fn use_routes(&mut self, wanted: Routes, now: Instant) -> Outcome {
+    fn use_routes(&mut self, wanted: &Routes, now: Instant) -> Outcome {
         let Some(tunnel) = &mut self.tunnel else { return Outcome::Refused(Refusal::NoTunnel) };
-        let result = tunnel.set_routes(&mut self.with.netlink, &wanted);
-        self.routes = wanted;
+        let result = tunnel.set_routes(&mut self.with.netlink, wanted);
         self.outcome_of(result, now)
     }
 

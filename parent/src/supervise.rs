@@ -98,9 +98,9 @@ impl Daemon<'_> {
             Ok(Heard::Request(seq, request)) => self.serve(seq, request, now).map(|()| true),
             Ok(Heard::Silence) => Ok(false),
             Ok(Heard::End) => {
-                // It ends by itself; if not, it must.
+                // It ends by itself; if not, it must. SIGCHLD follows.
                 child.kill();
-                self.reap_for_sure()?;
+                self.reap()?;
                 Ok(false)
             }
             Err(violation) => {
@@ -110,7 +110,7 @@ impl Daemon<'_> {
         }
     }
 
-    fn punish(&mut self, violation: &Violation) {
+    pub(crate) fn punish(&mut self, violation: &Violation) {
         if let Some(child) = &mut self.child {
             error!("isatapd-child (pid {}): {violation}; it is killed", child.pid());
             child.kill();
@@ -121,7 +121,7 @@ impl Daemon<'_> {
     pub(crate) fn child_due(&self) -> Option<Instant> {
         match &self.child {
             None => self.restart.due,
-            Some(child) if child.phase() == Phase::Starting => {
+            Some(child) if child.phase() == Phase::Starting && !child.is_condemned() => {
                 child.started.checked_add(CONFINED_WITHIN)
             }
             Some(_) => None,
@@ -135,7 +135,7 @@ impl Daemon<'_> {
         }
         if self.child.is_some() {
             self.punish(&Violation::Late);
-            return self.reap_for_sure();
+            return self.reap();
         }
         self.restart.due = None;
         match Child::start(&self.with.plan, now) {
@@ -151,19 +151,10 @@ impl Daemon<'_> {
         Ok(())
     }
 
-    /// Takes note of a child that has ended.
+    /// Takes note of a child that has ended, as SIGCHLD says; without waiting for it.
     pub(crate) fn reap(&mut self) -> Result<(), Fatal> {
-        self.reap_with(WaitPidFlag::WNOHANG)
-    }
-
-    /// The same for one that was just killed or closed its channel: it has no way to stay.
-    fn reap_for_sure(&mut self) -> Result<(), Fatal> {
-        self.reap_with(WaitPidFlag::empty())
-    }
-
-    fn reap_with(&mut self, flags: WaitPidFlag) -> Result<(), Fatal> {
         let Some(pid) = self.child.as_ref().map(Child::pid) else { return Ok(()) };
-        match waitpid(pid, Some(flags)) {
+        match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::StillAlive) | Err(Errno::EINTR) => Ok(()),
             Ok(status) => self.child_ended(&describe(status)),
             Err(error) => self.child_ended(error.desc()),
@@ -209,6 +200,7 @@ impl Daemon<'_> {
     /// The child is confined: the start is over as far as it goes.
     pub(crate) fn confined(&mut self) {
         self.restart.confined = true;
+        self.restart.last_words = None;
         if let Some(child) = &self.child {
             info!("isatapd-child (pid {}): confined", child.pid());
         }

@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use crate::kernel::{
     Address, IfIndex, KernelError, Link, Netlink, Origin, Prl, Route, TunnelSpec, hold_still,
 };
-use crate::policy::{self, Addresses, Routes};
+use crate::policy::{self, Addresses, Routers, Routes};
 
 /// The tunnel, and all of ours on it.
 pub struct Tunnel {
@@ -23,6 +23,17 @@ pub struct Tunnel {
     addresses: BTreeMap<Ipv6Addr, Address>,
     /// By destination and metric, as the kernel tells routes apart.
     routes: BTreeMap<(ipnet::Ipv6Net, u32), Route>,
+}
+
+/// What became of the tunnel without our doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing.
+    Whole,
+    /// It has lost its routes.
+    Emptied,
+    /// It was deleted.
+    Gone,
 }
 
 impl Tunnel {
@@ -48,7 +59,9 @@ impl Tunnel {
         let mut tunnel = Self::begun(netlink, link.index, spec)?;
         tunnel.routers = prl.list(&tunnel.spec.name)?;
         let found = netlink.addresses(link.index)?;
-        tunnel.addresses.extend(found.into_iter().map(|a| (a.address, a)));
+        for address in found {
+            tunnel.addresses.entry(address.address).or_insert(address);
+        }
         tunnel.routes = netlink.routes(link.index)?.into_iter().map(|r| (key(&r), r)).collect();
         tunnel.keep_addresses_of_locator(netlink)?;
         Ok(tunnel)
@@ -89,24 +102,31 @@ impl Tunnel {
     /// locator go.
     pub fn change(&mut self, netlink: &mut Netlink, spec: TunnelSpec) -> Result<(), KernelError> {
         netlink.change_tunnel(self.index, &spec)?;
-        self.spec = spec;
-        self.set_link_local(netlink)?;
-        self.keep_addresses_of_locator(netlink)?;
-        self.read_mtu(netlink)
+        let before = std::mem::replace(&mut self.spec, spec);
+        let changed = self
+            .set_link_local(netlink)
+            .and_then(|()| self.keep_addresses_of_locator(netlink))
+            .and_then(|()| self.read_mtu(netlink));
+        if changed.is_err() {
+            // So that all of it is done again.
+            self.spec = before;
+        }
+        changed
     }
 
-    /// Sets it up if somebody set it down. `Ok(false)`: it is no more.
-    pub fn restore(&mut self, netlink: &mut Netlink) -> Result<bool, KernelError> {
-        let Some(link) = netlink.link(self.index)? else { return Ok(false) };
-        if !link.up {
-            warn!("{}: was set down; set up again", self.spec.name);
-            hold_still(&self.spec.name)?;
-            netlink.set_up(self.index)?;
-            // The kernel has removed the routes, and may have the addresses.
-            self.routes.clear();
-            self.set_link_local(netlink)?;
+    /// Looks whether it is still there, and sets it up if somebody set it down.
+    pub fn restore(&mut self, netlink: &mut Netlink) -> Result<Found, KernelError> {
+        let Some(link) = netlink.link(self.index)? else { return Ok(Found::Gone) };
+        if link.up {
+            return Ok(Found::Whole);
         }
-        Ok(true)
+        warn!("{}: was set down; set up again", self.spec.name);
+        hold_still(&self.spec.name)?;
+        self.set_link_local(netlink)?;
+        netlink.set_up(self.index)?;
+        // The kernel has removed the routes.
+        self.routes.clear();
+        Ok(Found::Emptied)
     }
 
     /// The PRL in the kernel: new routers first. Routes by a router that goes, go before it.
@@ -176,13 +196,30 @@ impl Tunnel {
         });
         let wanted: BTreeMap<_, _> = wanted.map(|route| (key(&route), route)).collect();
         let set = wanted.iter().try_for_each(|(key, route)| {
-            netlink.set_route(route)?;
-            self.routes.insert(*key, *route);
-            Ok(())
+            let held = self.routes.contains_key(key);
+            match netlink.set_route(route, held) {
+                // Somebody else's.
+                Err(error) if error.errno == Errno::EEXIST => Err(error),
+                // Ours even if that fails: the answer may have been lost.
+                result => {
+                    self.routes.insert(*key, *route);
+                    result
+                }
+            }
         });
         // Also after an error, as with addresses.
         self.keep_routes(netlink, |route| wanted.contains_key(&key(route)))?;
         set
+    }
+
+    /// Removes routes by routers that are not in `routers`.
+    pub fn drop_routes_but_by(
+        &mut self,
+        netlink: &mut Netlink,
+        routers: &Routers,
+    ) -> Result<(), KernelError> {
+        let routers: Vec<_> = routers.list().iter().map(|wish| wish.router.get()).collect();
+        self.keep_routes(netlink, |route| is_led_by(&routers, route.gateway))
     }
 
     fn keep_routes(

@@ -194,7 +194,7 @@ fn routes_come_and_go() {
         route add 2001:db8:2::/64 dev vb metric 5 proto ra",
     );
     for route in [&route, &other, &on_link] {
-        netlink.set_route(route).unwrap();
+        netlink.set_route(route, false).unwrap();
     }
     let sorted = |netlink: &mut Netlink| {
         let mut routes = netlink.routes(a).unwrap();
@@ -202,17 +202,21 @@ fn routes_come_and_go() {
         routes
     };
     assert_eq!(sorted(&mut netlink), [route, other, on_link]);
-    // Same destination and metric: another gateway takes its place.
+    // Same destination and metric: what we hold is replaced, what is somebody else's is not, also on
+    // another interface.
+    ip_batch("route add 2001:db8:3::/64 dev vb metric 7");
+    let foreign = Route { destination: "2001:db8:3::/64".parse().unwrap(), metric: 7, ..other };
+    assert_eq!(netlink.set_route(&foreign, false).unwrap_err().errno, Errno::EEXIST);
     route.gateway = Some("fe80::5efe:a00:67".parse().unwrap());
     route.lifetime = secs(1800);
-    netlink.set_route(&route).unwrap();
+    netlink.set_route(&route, true).unwrap();
     let routes = sorted(&mut netlink);
     assert_eq!(routes.len(), 3);
     assert_eq!(routes[0].gateway, route.gateway);
     assert!((1790..=1800).contains(&routes[0].lifetime.secs()), "{:?}", routes[0].lifetime);
 
     let bad = Route { gateway: Some("2001:db8:9::1".parse().unwrap()), metric: 1, ..route };
-    let error = netlink.set_route(&bad).unwrap_err();
+    let error = netlink.set_route(&bad, false).unwrap_err();
     assert_eq!(error.errno, Errno::EHOSTUNREACH);
     assert!(error.to_string().starts_with("::/0: cannot set the route: No route to host"));
 
@@ -224,7 +228,7 @@ fn routes_come_and_go() {
     netlink.delete_route(&other).unwrap();
     assert_eq!(netlink.routes(a).unwrap(), []);
     // What the kernel says further is in the error.
-    assert_eq!(netlink.set_route(&other).unwrap_err().errno, Errno::ENODEV);
+    assert_eq!(netlink.set_route(&other, false).unwrap_err().errno, Errno::ENODEV);
 }
 
 #[test]

@@ -21,9 +21,10 @@ const NEWEST: ABI = ABI::V9;
 pub struct Paths {
     /// Files and folders to read beneath.
     pub read: Vec<PathBuf>,
-    /// Files and folders to read, write, create and remove files and sockets beneath, and whose
-    /// sockets may be connected to.
+    /// Files and folders to read and write beneath, and whose sockets may be connected to.
     pub write: Vec<PathBuf>,
+    /// Folders to remove files from.
+    pub remove: Vec<PathBuf>,
     /// TCP ports to connect to.
     pub connect: Vec<u16>,
 }
@@ -42,13 +43,7 @@ pub(crate) fn deny_all() -> Result<ABI, ConfineError> {
 /// was started before, and systemd's notification socket may be an abstract one.
 pub(crate) fn allow(paths: &Paths, program: &Program) -> Result<ABI, ConfineError> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
-    let write = read
-        | AccessFs::WriteFile
-        | AccessFs::Truncate
-        | AccessFs::MakeReg
-        | AccessFs::MakeSock
-        | AccessFs::RemoveFile
-        | AccessFs::ResolveUnix;
+    let write = read | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::ResolveUnix;
     let execute = AccessFs::Execute | AccessFs::ReadFile;
     let mut rules = Ruleset::default()
         .handle_access(AccessFs::from_all(NEWEST))?
@@ -57,6 +52,7 @@ pub(crate) fn allow(paths: &Paths, program: &Program) -> Result<ABI, ConfineErro
         .add_rule(PathBeneath::new(program.as_fd(), execute))?;
     rules = add_paths(rules, &paths.read, read)?;
     rules = add_paths(rules, &paths.write, write)?;
+    rules = add_paths(rules, &paths.remove, AccessFs::RemoveFile.into())?;
     for port in &paths.connect {
         rules = rules.add_rule(NetPort::new(*port, AccessNet::ConnectTcp))?;
     }

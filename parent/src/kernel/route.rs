@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::Ipv6Net;
 use isatapd_proto::{Lifetime, Mtu, Preference};
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RoutePreference,
     RouteProtocol, RouteType, RouteVia,
@@ -65,8 +65,10 @@ pub enum PathKind {
 }
 
 impl Netlink {
-    /// Adds the route, or replaces the one of the same destination and metric.
-    pub fn set_route(&mut self, route: &Route) -> Result<(), KernelError> {
+    /// Adds the route, or replaces it if it is `held`. `EEXIST`: it is not, and there is one of the
+    /// same destination and metric: the kernel would replace that one, whosever it is.
+    pub fn set_route(&mut self, route: &Route, held: bool) -> Result<(), KernelError> {
+        let how = if held { NLM_F_REPLACE } else { NLM_F_EXCL };
         let mut message = route_message(route);
         let preference = match route.preference {
             Preference::Low => RoutePreference::Low,
@@ -84,7 +86,7 @@ impl Netlink {
         if !metrics.is_empty() {
             message.attributes.push(RouteAttribute::Metrics(metrics));
         }
-        self.request(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE)
+        self.request(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | how)
             .map_err(|e| KernelError::new(route.destination, "set the route", e))?;
         Ok(())
     }

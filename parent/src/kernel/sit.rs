@@ -95,21 +95,28 @@ impl Netlink {
         let message = link_message(None, attributes);
         self.request(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)
             .map_err(refused)?;
+        let marked = self.mark_tunnel(spec);
+        if marked.is_err() {
+            // Made a moment ago by nobody else, so ours, marked or not.
+            let made = LinkAttribute::IfName(spec.name.to_string());
+            let _ = self.request(RouteNetlinkMessage::DelLink(link_message(None, vec![made])), 0);
+        }
+        marked
+    }
+
+    /// Says what cannot be said in the message that creates the tunnel.
+    fn mark_tunnel(&mut self, spec: &TunnelSpec) -> Result<IfIndex, KernelError> {
+        let refused = |e| KernelError::new(&spec.name, "create the tunnel", e);
         let made = self.find_link(&spec.name)?.ok_or_else(|| refused(Errno::ENODEV.into()))?;
-        // What cannot be said in the message that creates it.
         let no_address = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
         let mut attributes = vec![
             LinkAttribute::IfAlias(MARK.to_owned()),
             LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![no_address])]),
         ];
         attributes.extend(spec.mtu.map(|mtu| LinkAttribute::Mtu(mtu.get().into())));
-        let set_up = self
-            .set_link(link_message(Some(made.index), attributes))
-            .and_then(|()| self.verify(made.index, spec));
-        if let Err(refusal) = set_up {
-            let _ = self.delete_link(made.index);
-            return Err(refused(refusal));
-        }
+        self.set_link(link_message(Some(made.index), attributes))
+            .and_then(|()| self.verify(made.index, spec))
+            .map_err(refused)?;
         Ok(made.index)
     }
 

@@ -167,12 +167,9 @@ proptest! {
             let keys: BTreeSet<_> =
                 approved.list().iter().map(|r| (r.destination(), r.metric())).collect();
             prop_assert_eq!(keys.len(), part.len(), "the kernel would merge two");
-            prop_assert_eq!(approved.led_by(&routers), approved.clone());
             for (route, wish) in approved.list().iter().zip(part) {
                 check_route(route, wish, &routers, tunnel)?;
             }
-            let nobody = Routers::default();
-            prop_assert!(approved.led_by(&nobody).list().is_empty());
         }
     }
 

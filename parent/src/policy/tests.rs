@@ -130,16 +130,6 @@ fn metrics_never_meet() {
 }
 
 #[test]
-fn routes_go_with_their_router() {
-    let prl = [router(0, 101), router(1, 102)];
-    let approved = Routes::judge(&[route("::/0", 0), route("::/0", 1)], facts(&prl)).unwrap();
-    // Slot 0 has another router now, slot 1 stays.
-    let next = Routers::judge(&[router(0, 103), router(1, 102)]).unwrap();
-    let left = approved.led_by(&next);
-    assert_eq!(left.list(), &approved.list()[1..]);
-}
-
-#[test]
 fn dns_sockets_are_bounded() {
     let now = Instant::now();
     let servers = ["10.0.0.53:53".parse().unwrap()];

@@ -4,7 +4,7 @@
 
 use super::{Condition, NO_EXEC, Rule, Test, Width, int, rule};
 
-/// The kernel's PRL (linux/if_tunnel.h): SIOCGETPRL, SIOCADDPRL, SIOCDELPRL, SIOCCHGPRL.
+/// The kernel's PRL (linux/if_tunnel.h): SIOCGETPRL, SIOCADDPRL, SIOCDELPRL.
 const fn prl(number: u64) -> Condition {
     int(1, 0x89f0 + number)
 }
@@ -53,7 +53,6 @@ pub const RULES: &[Rule] = &[
     rule!(SYS_ioctl, [prl(4)], "read the PRL"),
     rule!(SYS_ioctl, [prl(5)], "add to the PRL"),
     rule!(SYS_ioctl, [prl(6)], "delete from the PRL"),
-    rule!(SYS_ioctl, [prl(7)], "change the PRL"),
     // Files, where Landlock lets us.
     rule!(SYS_inotify_init1, "resolv.conf, hosts"),
     rule!(SYS_inotify_add_watch, "resolv.conf, hosts"),

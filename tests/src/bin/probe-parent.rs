@@ -85,7 +85,9 @@ fn show(kept: &wash::Kept) {
 
 fn replace(plan: &Plan, folder: &Path) -> Result<(), Box<dyn Error>> {
     let first = start(plan)?;
-    let paths = Paths { write: vec![folder.into()], ..Paths::default() };
+    let own = || vec![folder.into()];
+    let paths = Paths { write: own(), remove: own(), ..Paths::default() };
+    std::fs::File::create(folder.join("pid"))?;
     println!("confined: {}", parent::confine(&paths, &plan.program)?);
     print!("{}", std::fs::read_to_string("/proc/self/status").unwrap_or("no /proc\n".into()));
     kill(first.0, Signal::SIGKILL)?;
