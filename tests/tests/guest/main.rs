@@ -12,3 +12,4 @@ mod no_sit;
 mod routers;
 mod sandbox;
 mod start;
+mod tampered;
