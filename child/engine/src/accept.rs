@@ -13,8 +13,9 @@ use crate::pace::Bucket;
 use crate::prl::Prl;
 use crate::wire::router_advert::{self, Malformed, RouterAdvert};
 
-/// Advertisements read in a second: a flood costs no more.
-const ADVERTISEMENTS: Bucket = Bucket::new(200, Duration::from_millis(5));
+/// Advertisements of one router that are read: 50 at once and 50 a second. A flood costs no more,
+/// and not the other routers.
+pub(crate) const ADVERTISEMENTS: Bucket = Bucket::new(50, Duration::from_millis(20));
 /// Between two lines about the same reason.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -51,17 +52,10 @@ impl Reason {
 }
 
 /// The gate that they pass.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Gate {
-    advertisements: Bucket,
     /// When a line of each reason may be written again.
     quiet: Vec<(Counter, Instant)>,
-}
-
-impl Default for Gate {
-    fn default() -> Self {
-        Self { advertisements: ADVERTISEMENTS, quiet: Vec::new() }
-    }
 }
 
 impl Gate {
@@ -69,10 +63,10 @@ impl Gate {
     pub(crate) fn pass(
         &mut self,
         cx: &mut Context,
-        prl: &Prl,
+        prl: &mut Prl,
         packet: &Packet<'_>,
     ) -> Option<RouterAdvert> {
-        match self.check(cx, prl, packet) {
+        match check(cx, prl, packet) {
             Ok(advert) => {
                 cx.counters.count(Counter::Accepted);
                 cx.counters.add(Counter::OptionMalformed, advert.skipped.malformed.into());
@@ -84,26 +78,6 @@ impl Gate {
                 None
             }
         }
-    }
-
-    /// The cheap checks first: only a router of the list reaches the parser.
-    fn check(
-        &mut self,
-        cx: &Context,
-        prl: &Prl,
-        packet: &Packet<'_>,
-    ) -> Result<RouterAdvert, Reason> {
-        let router = prl.get(packet.slot).ok_or(Reason::NoRouter)?;
-        if packet.hop_limit != Some(255) {
-            return Err(Reason::HopLimit(packet.hop_limit));
-        }
-        if packet.source != isatap::link_local(router.address, packet.form) {
-            return Err(Reason::Source);
-        }
-        if !self.advertisements.take(cx.now) {
-            return Err(Reason::Excess);
-        }
-        router_advert::parse(packet.bytes).map_err(Reason::Malformed)
     }
 
     fn drop(&mut self, cx: &mut Context, source: Ipv6Addr, reason: Reason) {
@@ -127,4 +101,19 @@ impl Gate {
             _ => cx.log(Level::Debug, format_args!("{source}: {}", counter.text())),
         }
     }
+}
+
+/// The cheap checks first: only a router of the list reaches the parser.
+fn check(cx: &Context, prl: &mut Prl, packet: &Packet<'_>) -> Result<RouterAdvert, Reason> {
+    let router = prl.get_mut(packet.slot).ok_or(Reason::NoRouter)?;
+    if packet.hop_limit != Some(255) {
+        return Err(Reason::HopLimit(packet.hop_limit));
+    }
+    if packet.source != isatap::link_local(router.address, packet.form) {
+        return Err(Reason::Source);
+    }
+    if !router.advertisements.take(cx.now) {
+        return Err(Reason::Excess);
+    }
+    router_advert::parse(packet.bytes).map_err(Reason::Malformed)
 }

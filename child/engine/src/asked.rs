@@ -35,15 +35,16 @@ impl Asked {
         self.trouble
     }
 
-    /// The parent's answer to some request. Trouble is logged once, not each time.
-    pub(crate) fn done(&mut self, cx: &mut Context, seq: Seq, outcome: Outcome) {
+    /// The parent's answer to some request; whether to the last one of this kind. Trouble is logged
+    /// once, not each time.
+    pub(crate) fn done(&mut self, cx: &mut Context, seq: Seq, outcome: Outcome) -> bool {
         if self.last != Some(seq) {
-            return;
+            return false;
         }
         let before = std::mem::replace(&mut self.trouble, outcome != Outcome::Done);
         let text = match outcome {
             // Without a tunnel: it has just gone, and all is told again when it is back.
-            Outcome::Done | Outcome::Refused(Refusal::NoTunnel) => return,
+            Outcome::Done | Outcome::Refused(Refusal::NoTunnel) => return true,
             Outcome::Refused(refusal) => refusal.to_string(),
             Outcome::Failed(errno) => format!("errno {errno}"),
         };
@@ -51,5 +52,6 @@ impl Asked {
             let Self { subject, again, .. } = self;
             cx.log(Level::Warning, format_args!("{subject}: not set, {text}; tries again {again}"));
         }
+        true
     }
 }

@@ -34,6 +34,7 @@ counters! {
     PrefixRefused = "prefixes refused",
     RouteRefused = "routes refused",
     HopLimitRefused = "hop limits below 32 ignored",
+    MtuRefused = "MTUs below 1280 or above the tunnel's ignored",
     NoRoom = "prefixes, routes or DNS entries beyond what is kept",
     Solicitations = "solicitations sent",
     SolicitationsFailed = "solicitations not sent",

@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 
 use ipnet::Ipv6Net;
 use isatapd_proto::isatap::UBit;
-use isatapd_proto::{HostName, Level, Lifetime, Preference, RouteDestination, UnicastV4};
+use isatapd_proto::{HostName, Level, Lifetime, Mtu, Preference, RouteDestination, UnicastV4};
 
 use crate::Instant;
 use crate::context::Context;
@@ -29,8 +29,7 @@ pub(crate) struct Learnt {
     pub(crate) heard: Option<(Instant, UBit)>,
     pub(crate) default: Option<DefaultRoute>,
     pub(crate) routes: Kept<RouteDestination, Preference, MAX_ROUTES_PER_ROUTER>,
-    /// As sent.
-    pub(crate) mtu: Option<u32>,
+    pub(crate) mtu: Option<Mtu>,
     pub(crate) hop_limit: Option<u8>,
     pub(crate) managed: bool,
     pub(crate) other: bool,
@@ -47,19 +46,26 @@ pub(crate) struct DefaultRoute {
 }
 
 impl Learnt {
-    /// Takes over an advertisement of `router`. What it does not say stays (RFC 4861 section
-    /// 6.3.4).
+    /// Takes over an advertisement of `router` through a tunnel of `tunnel_mtu`. What it does not
+    /// say stays (RFC 4861 section 6.3.4).
     pub(crate) fn apply(
         &mut self,
         cx: &mut Context,
         router: UnicastV4,
         form: UBit,
         advert: &RouterAdvert,
+        tunnel_mtu: Option<Mtu>,
     ) {
         self.heard = Some((cx.now, form));
         self.managed = advert.managed;
         self.other = advert.other;
-        self.mtu = advert.mtu.or(self.mtu);
+        if let Some(sent) = advert.mtu {
+            let mtu = u16::try_from(sent).ok().and_then(|mtu| Mtu::try_from(mtu).ok());
+            match mtu.filter(|mtu| tunnel_mtu.is_none_or(|most| *mtu <= most)) {
+                None => cx.counters.count(Counter::MtuRefused),
+                good => self.mtu = good,
+            }
+        }
         match advert.hop_limit {
             Some(low) if low < MIN_HOP_LIMIT => cx.counters.count(Counter::HopLimitRefused),
             limit => self.hop_limit = limit.or(self.hop_limit),

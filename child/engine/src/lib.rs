@@ -154,11 +154,15 @@ impl Engine {
         self.resolver.configure(&mut self.cx, names.collect::<Vec<HostName>>(), prl_refresh);
     }
 
-    /// The state of the tunnel, as often as it is told.
+    /// The state of the tunnel, as often as it is told: the same again if the host's network has
+    /// changed.
     fn follow(&mut self, Link { tunnel }: Link) {
         self.resolver.network_changed(&mut self.cx);
         let before = std::mem::replace(&mut self.tunnel, tunnel);
         if tunnel == before {
+            if tunnel.is_some() {
+                self.prl.hurry(self.cx.now);
+            }
             return;
         }
         let cx = &mut self.cx;
@@ -181,7 +185,7 @@ impl Engine {
 
     fn hear(&mut self, packet: &Packet<'_>) {
         let cx = &mut self.cx;
-        let Some(advert) = self.gate.pass(cx, &self.prl, packet) else { return };
+        let Some(advert) = self.gate.pass(cx, &mut self.prl, packet) else { return };
         let Some(router) = self.prl.get_mut(packet.slot) else { return };
         if !router.schedule.awaits() {
             cx.counters.count(Counter::Unsolicited);
@@ -190,7 +194,7 @@ impl Engine {
         if router.learnt.heard.is_none() {
             cx.log(Level::Info, format_args!("router {address}: answers"));
         }
-        router.learnt.apply(cx, address, packet.form, &advert);
+        router.learnt.apply(cx, address, packet.form, &advert, self.tunnel.map(|t| t.mtu));
         let interval = self.solicit_interval;
         router.schedule.answer(cx.now, packet.form, &advert, interval, &mut cx.rng);
         for option in &advert.prefixes {

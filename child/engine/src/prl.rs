@@ -1,17 +1,19 @@
 //! The Potential Router List (RFC 5214 section 8.3.2): which router is in which slot.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use isatapd_proto::isatap::UBit;
 use isatapd_proto::{
     Bounded, Level, MAX_ROUTERS, Outcome, Request, RouterWish, Seq, Slot, UnicastV4,
 };
 
+use crate::accept::ADVERTISEMENTS;
 use crate::asked::Asked;
 use crate::context::Context;
 use crate::counters::Counter;
 use crate::learnt::Learnt;
-use crate::pace::PerSecond;
+use crate::pace::{Bucket, PerSecond};
 use crate::solicit::Schedule;
 use crate::text::Count;
 use crate::wire::router_solicit;
@@ -20,12 +22,18 @@ use crate::{Action, Instant};
 /// Solicitations a second, of all routers together.
 pub(crate) const SOLICITATIONS_PER_SECOND: usize = 10;
 
+/// Changes of the network after which silent routers are solicited anew: in a burst, and one more a
+/// minute.
+const HINTS: Bucket = Bucket::new(5, Duration::from_mins(1));
+
 /// One router of the list.
 #[derive(Clone, Debug)]
 pub(crate) struct Router {
     pub(crate) address: UnicastV4,
     pub(crate) schedule: Schedule,
     pub(crate) learnt: Learnt,
+    /// How many of its advertisements may still be read.
+    pub(crate) advertisements: Bucket,
 }
 
 /// The list.
@@ -37,6 +45,7 @@ pub(crate) struct Prl {
     asked: Asked,
     /// Whether the list is longer than is used.
     too_long: bool,
+    hints: Bucket,
 }
 
 impl Default for Prl {
@@ -46,6 +55,7 @@ impl Default for Prl {
             sent: PerSecond::default(),
             asked: Asked::new("router list", "when the tunnel changes"),
             too_long: false,
+            hints: HINTS,
         }
     }
 }
@@ -66,7 +76,8 @@ impl Prl {
         let mut free = (0..=u8::MAX).map_while(|slot| Slot::try_from(slot).ok());
         for address in chosen {
             let schedule = Schedule::new(UBit::of(address.get()));
-            let router = Router { address, schedule, learnt: Learnt::default() };
+            let (learnt, advertisements) = (Learnt::default(), ADVERTISEMENTS);
+            let router = Router { address, schedule, learnt, advertisements };
             if let Some(slot) = free.find(|slot| !self.routers.contains_key(slot)) {
                 self.routers.insert(slot, router);
             }
@@ -118,7 +129,7 @@ impl Prl {
 
     /// The parent's answer.
     pub(crate) fn done(&mut self, cx: &mut Context, seq: Seq, outcome: Outcome) {
-        self.asked.done(cx, seq, outcome);
+        let _ = self.asked.done(cx, seq, outcome);
     }
 
     /// All routers, by slot.
@@ -129,11 +140,6 @@ impl Prl {
     /// All routers, by slot.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (Slot, &mut Router)> {
         self.routers.iter_mut().map(|(slot, router)| (*slot, router))
-    }
-
-    /// The router at `slot`.
-    pub(crate) fn get(&self, slot: Slot) -> Option<&Router> {
-        self.routers.get(&slot)
     }
 
     /// The router at `slot`.
@@ -173,6 +179,15 @@ impl Prl {
     pub(crate) fn next_solicitation(&self, of: &[UnicastV4]) -> Option<Instant> {
         let routers = self.routers.values().filter(|router| of.contains(&router.address));
         routers.filter_map(|router| router.schedule.due()).min()
+    }
+
+    /// The network has changed: routers that were silent may answer now.
+    pub(crate) fn hurry(&mut self, now: Instant) {
+        let mut silent =
+            self.routers.values_mut().filter(|router| router.schedule.backs_off()).peekable();
+        if silent.peek().is_some() && self.hints.take(now) {
+            silent.for_each(|router| router.schedule.restart(now));
+        }
     }
 
     /// All router sockets are gone.

@@ -66,11 +66,15 @@ impl Schedule {
     /// RFC 4861 section 6.3.7 has a random delay here, which spreads the hosts of a link after a
     /// power failure; a parent that starts late does that as well.
     pub(crate) fn socket(&mut self, now: Instant, form: UBit) {
+        let first = self.answered.unwrap_or(self.preferred);
         if !self.sockets.contains(&form) {
             self.sockets.push(form);
+        } else if form == first {
+            // The parent has replaced it: what was sent by the old one may be lost.
+            self.fresh = true;
+            self.timeout = None;
         }
         if self.fresh {
-            let first = self.answered.unwrap_or(self.preferred);
             self.advance(if form == first { now } else { now.after(FORM_DELAY) });
         }
     }
@@ -79,6 +83,11 @@ impl Schedule {
     pub(crate) fn close(&mut self) {
         let Self { preferred, sent, answered, .. } = *self;
         *self = Self { sent, answered, ..Self::new(preferred) };
+    }
+
+    /// Whether it backs off.
+    pub(crate) const fn backs_off(&self) -> bool {
+        self.timeout.is_some()
     }
 
     /// Solicit anew, at once.
@@ -138,6 +147,7 @@ impl Schedule {
 
     /// The router has answered by this form. A Router Lifetime of zero does not end the back-off
     /// (RFC 7559 section 2.1) but begins it, as only a solicitation tells when the router is back.
+    /// What was not asked for does not put off the refresh of what was learnt before.
     pub(crate) fn answer(
         &mut self,
         now: Instant,
@@ -146,13 +156,16 @@ impl Schedule {
         fixed: Option<Duration>,
         rng: &mut Rng,
     ) {
+        let pending = self.awaits() || self.backs_off();
         self.answered = Some(form);
         self.misses = 0;
         self.error = None;
         let next = now.after(interval(advert, fixed, rng));
+        let least = self.sent.map_or(now, |sent| sent.after(MIN_ROUTER_SOLICIT_INTERVAL));
+        let next = next.max(least);
         if !advert.router_lifetime.is_zero() {
             self.timeout = None;
-            self.due = self.due.map(|_| next);
+            self.due = self.due.map(|due| if pending { next } else { due.min(next) });
         } else if self.due.is_some() {
             self.advance(next);
             if self.timeout.is_none() {
@@ -173,14 +186,12 @@ impl Schedule {
 }
 
 /// The time to the next solicitation of a router that has sent `advert`: such that everything in it
-/// is refreshed before it ends, but never less than MinRouterSolicitInterval (RFC 5214 section
-/// 8.3.4).
+/// is refreshed before it ends (RFC 5214 section 8.3.4).
 fn interval(advert: &RouterAdvert, fixed: Option<Duration>, rng: &mut Rng) -> Duration {
-    let interval = fixed.unwrap_or_else(|| {
+    fixed.unwrap_or_else(|| {
         // 0.8 of the shortest lifetime, times 0.9 to 1.0.
         shortest(advert).map_or(MAX_INTERVAL, |t| rng.spread(t, 72, 80).min(MAX_INTERVAL))
-    });
-    interval.max(MIN_ROUTER_SOLICIT_INTERVAL)
+    })
 }
 
 /// The shortest lifetime in `advert` that is neither zero nor infinite.

@@ -44,7 +44,7 @@ fn lines(engine: &Engine) -> Vec<String> {
 }
 
 fn router_line(slot: Slot, router: &Router, now: Instant) -> String {
-    let Router { address, schedule, learnt } = router;
+    let Router { address, schedule, learnt, .. } = router;
     let mut line = format!("router {address}: slot {}", slot.get());
     if let Some(form) = schedule.answered() {
         let u = u8::from(form == UBit::Universal);
@@ -60,7 +60,7 @@ fn router_line(slot: Slot, router: &Router, now: Instant) -> String {
         add(&mut line, format_args!("default router for {left}, preference {preference}"));
     }
     if let Some(mtu) = learnt.mtu {
-        add(&mut line, format_args!("MTU {mtu}"));
+        add(&mut line, format_args!("MTU {}", mtu.get()));
     }
     if let Some(limit) = learnt.hop_limit {
         add(&mut line, format_args!("hop limit {limit}"));

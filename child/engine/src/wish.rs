@@ -19,6 +19,9 @@ use crate::prl::{Prl, Router};
 /// Wishes in a burst, and one more each fifth of a second: an advertisement may change both.
 const WISHES: Bucket = Bucket::new(20, Duration::from_millis(200));
 
+/// From a wish that failed to the next try.
+const RETRY: Duration = Duration::from_secs(10);
+
 /// An address, with ends instead of time left: equal as long as nothing but time has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct WantedAddress {
@@ -45,6 +48,8 @@ struct Told<T> {
     last: Vec<T>,
     /// Told again even if nothing has changed.
     stale: bool,
+    /// It failed: when it is told again.
+    again: Option<Instant>,
 }
 
 /// What the parent was told.
@@ -70,16 +75,33 @@ impl Default for Wishes {
 
 impl<T: PartialEq> Told<T> {
     const fn new(subject: &'static str) -> Self {
-        let asked = Asked::new(subject, "at the next advertisement");
-        Self { asked, last: Vec::new(), stale: false }
+        let asked = Asked::new(subject, "at the next advertisement at the latest");
+        Self { asked, last: Vec::new(), stale: false, again: None }
     }
 
     /// Whether `wanted` is news to the parent; it is told now.
     fn differs(&mut self, wanted: Vec<T>) -> bool {
         let stale = std::mem::take(&mut self.stale);
-        let news = wanted != self.last || (stale && !wanted.is_empty());
+        let told = !wanted.is_empty() || self.asked.trouble();
+        let news = wanted != self.last || (stale && told);
         self.last = wanted;
+        if news {
+            self.again = None;
+        }
         news
+    }
+
+    fn done(&mut self, cx: &mut Context, seq: Seq, outcome: Outcome) {
+        if self.asked.done(cx, seq, outcome) && matches!(outcome, Outcome::Failed(_)) {
+            self.again = Some(cx.now.after(RETRY));
+        }
+    }
+
+    /// Whether it is time to tell it again after it failed.
+    fn take_again(&mut self, now: Instant) -> bool {
+        let due = self.again.take_if(|at| *at <= now).is_some();
+        self.stale |= due;
+        due
     }
 }
 
@@ -105,8 +127,8 @@ impl Wishes {
 
     /// The parent's answer.
     pub(crate) fn done(&mut self, cx: &mut Context, seq: Seq, outcome: Outcome) {
-        self.addresses.asked.done(cx, seq, outcome);
-        self.routes.asked.done(cx, seq, outcome);
+        self.addresses.done(cx, seq, outcome);
+        self.routes.done(cx, seq, outcome);
     }
 
     /// Tells the parent what has changed, `urgent` at once, else as often as may be.
@@ -118,6 +140,8 @@ impl Wishes {
         tunnel: Tunnel,
         urgent: bool,
     ) {
+        self.dirty |= self.addresses.take_again(cx.now);
+        self.dirty |= self.routes.take_again(cx.now);
         if !self.dirty || !(self.bucket.take(cx.now) || urgent) {
             return;
         }
@@ -135,9 +159,10 @@ impl Wishes {
         }
     }
 
-    /// When what is still to be told may be told.
+    /// When what is still to be told, or told again, may be told.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.dirty.then_some(self.bucket.ready_at())
+        let dirty = self.dirty.then_some(self.bucket.ready_at());
+        [dirty, self.addresses.again, self.routes.again].into_iter().flatten().min()
     }
 
     /// Whether the parent knows of a way: an address or a route.
@@ -164,14 +189,13 @@ impl WantedRoute {
     ) -> Self {
         let learnt = &router.learnt;
         let form = learnt.heard.map_or(UBit::of(router.address.get()), |(_, form)| form);
-        let mtu = learnt.mtu.and_then(|mtu| u16::try_from(mtu).ok());
         Self {
             destination,
             next_hop: NextHop { slot, form },
             preference,
             until,
-            // RFC 4861 section 6.3.4.
-            mtu: mtu.and_then(|m| Mtu::try_from(m).ok()).filter(|m| *m <= tunnel.mtu),
+            // The tunnel's may have changed since (RFC 4861 section 6.3.4).
+            mtu: learnt.mtu.filter(|mtu| *mtu <= tunnel.mtu),
             hop_limit: learnt.hop_limit.filter(|limit| *limit > 0),
         }
     }

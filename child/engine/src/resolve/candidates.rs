@@ -6,7 +6,7 @@ use isatapd_proto::HostName;
 
 use crate::wire::resolv_conf::ResolvConf;
 
-/// The full names to ask for, in order.
+/// The full names to ask for, in order; maybe none.
 pub(super) fn candidates(name: &HostName, conf: &ResolvConf) -> VecDeque<HostName> {
     let text = name.as_str();
     if let Some(absolute) = text.strip_suffix('.') {
@@ -14,11 +14,11 @@ pub(super) fn candidates(name: &HostName, conf: &ResolvConf) -> VecDeque<HostNam
     }
     let searched = conf.search.iter().filter_map(|domain| complete(text, domain));
     let dots = text.bytes().filter(|b| *b == b'.').count();
-    // A single label is asked for as it is only at last: no site has it, but who answers for the
-    // root might.
-    let as_is_first = dots > 0 && dots >= usize::from(conf.ndots);
     let mut found: VecDeque<HostName> = searched.collect();
-    if as_is_first {
+    if dots == 0 {
+        // Never as it is: no site has it, but who answers for the root might, and a stub of the
+        // host might ask its neighbours (LLMNR).
+    } else if dots >= usize::from(conf.ndots) {
         found.push_front(name.clone());
     } else {
         found.push_back(name.clone());
@@ -37,11 +37,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_order_is_glibcs() {
+    fn the_order_is_glibcs_but_for_single_labels() {
         for (name, search, ndots, expected) in [
-            ("isatap", "a.example b.example", 1, "isatap.a.example isatap.b.example isatap"),
-            ("isatap", "a.example", 0, "isatap.a.example isatap"),
-            ("isatap", "", 1, "isatap"),
+            ("isatap", "a.example b.example", 1, "isatap.a.example isatap.b.example"),
+            ("isatap", "a.example", 0, "isatap.a.example"),
+            ("isatap", "", 1, ""),
             ("isatap.", "a.example", 1, "isatap"),
             ("r.site", "a.example", 1, "r.site r.site.a.example"),
             ("r.site", "a.example", 2, "r.site.a.example r.site"),

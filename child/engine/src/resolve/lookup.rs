@@ -10,7 +10,8 @@ use crate::wire::dns::Reply;
 use crate::wire::resolv_conf::ResolvConf;
 use crate::{Instant, rng::Rng};
 
-/// The first wait for a reply; it doubles with each round, up to the `timeout` of resolv.conf.
+/// The first wait for a reply; it doubles with each round, up to the `timeout` of resolv.conf, and
+/// is that in the last round, so that a slow name server is heard.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 
 /// What a lookup comes to.
@@ -142,7 +143,9 @@ impl Lookup {
     pub(super) fn asked(&mut self, now: Instant, rng: &mut Rng) -> u16 {
         let id = rng.id();
         let factor = 1_u32.checked_shl(self.round.into()).unwrap_or(u32::MAX);
-        let wait = FIRST_WAIT.saturating_mul(factor).min(self.longest_wait);
+        let last = self.round.saturating_add(1) >= self.attempts;
+        let wait = if last { self.longest_wait } else { FIRST_WAIT.saturating_mul(factor) };
+        let wait = wait.min(self.longest_wait);
         if let Some(query) = &mut self.query {
             query.sent = Some((id, now.after(wait)));
         }

@@ -21,6 +21,9 @@ use crate::wire::resolv_conf::{self, ResolvConf};
 use crate::wire::{dns, hosts};
 use crate::{Action, Instant};
 
+/// A lookup not older than that is not begun anew because the network changed.
+const RECENT: Duration = Duration::from_secs(5);
+
 /// All names and the lookups under way.
 #[derive(Debug, Default)]
 pub(crate) struct Resolver {
@@ -109,13 +112,16 @@ impl Resolver {
         }
     }
 
-    /// The host's network has changed: names without an answer may have one now.
+    /// The host's network has changed: names without an answer may have one now. Lookups that have
+    /// only begun go on, or a storm of changes would let none of them end.
     pub(crate) fn network_changed(&mut self, cx: &mut Context) {
-        if !self.names.iter().any(Name::failing) || !self.hints.0.take(cx.now) {
+        let now = cx.now;
+        let worth = |name: &Name| name.failing() && !name.began_after(now, RECENT);
+        if !self.names.iter().any(worth) || !self.hints.0.take(now) {
             return;
         }
         for place in 0..self.names.len() {
-            let Some(name) = self.names.get_mut(place).filter(|name| name.failing()) else {
+            let Some(name) = self.names.get_mut(place).filter(|name| worth(name)) else {
                 continue;
             };
             name.reset_backoff();
@@ -138,13 +144,18 @@ impl Resolver {
         self.changed |= in_hosts && name.found_in_hosts(cx, &listed);
         let usable = listed.iter().any(|address| UnicastV4::try_from(*address).is_ok());
         if !usable {
-            if files.servers == 0 {
-                let none = Finding::Trouble(Trouble::NoServers);
+            let candidates = candidates::candidates(&name.host, &files.conf);
+            let trouble = if files.servers == 0 {
+                Some(Trouble::NoServers)
+            } else {
+                candidates.is_empty().then_some(Trouble::NoSuchName)
+            };
+            if let Some(trouble) = trouble {
+                let none = Finding::Trouble(trouble);
                 self.changed |= name.found(cx, none, self.refresh, &files.conf.search);
             } else {
                 let first = if files.conf.rotate { self.turn } else { 0 };
                 self.turn = self.turn.wrapping_add(1).checked_rem(files.servers).unwrap_or(0);
-                let candidates = candidates::candidates(&name.host, &files.conf);
                 let lookup = Lookup::new(cx.now, candidates, (files.servers, first), &files.conf);
                 name.phase = Phase::Asking(Box::new(lookup));
             }
@@ -209,7 +220,7 @@ impl Resolver {
 
     /// The parent's answer: without a socket, the name server counts as failed.
     pub(crate) fn done(&mut self, cx: &mut Context, seq: Seq) {
-        if let Some(id) = self.sockets.done(seq) {
+        if let Some(id) = self.sockets.done(cx, seq) {
             cx.counters.count(Counter::ServersFailed);
             self.step(cx, id, Lookup::unanswered);
         }

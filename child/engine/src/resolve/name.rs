@@ -33,7 +33,7 @@ pub(super) struct Name {
     failures: u32,
     /// Whether a lookup has ended.
     pub(super) asked: bool,
-    /// An address that was left out, as it can be no router's.
+    /// The first address that was left out, as it can be no router's.
     refused: Option<Ipv4Addr>,
 }
 
@@ -123,6 +123,11 @@ impl Name {
             || matches!(&self.phase, Phase::Asking(lookup) if lookup.waits())
     }
 
+    /// Whether a lookup is under way that began less than `time` ago.
+    pub(super) fn began_after(&self, now: Instant, time: Duration) -> bool {
+        matches!(&self.phase, Phase::Asking(lookup) if lookup.since().after(time) > now)
+    }
+
     /// The next failure is the first one.
     pub(super) const fn reset_backoff(&mut self) {
         self.failures = 0;
@@ -209,12 +214,12 @@ impl Name {
                 );
             }
         }
-        self.refused = first;
+        self.refused = self.refused.or(first);
         addresses.iter().filter_map(|a| UnicastV4::try_from(*a).ok()).collect()
     }
 
     /// Nothing was found: the old addresses stay, unless an answer says otherwise and they are too
-    /// old; asks again later. Whether its routers are others now.
+    /// old or were of the hosts file; asks again later. Whether its routers are others now.
     fn failed(&mut self, cx: &mut Context, trouble: Trouble, search: &[HostName]) -> bool {
         self.asked = true;
         let factor = 1_u32.checked_shl(self.failures).unwrap_or(u32::MAX);
@@ -226,7 +231,11 @@ impl Name {
         };
         self.phase = Phase::Waiting(next);
         let answered = matches!(trouble, Trouble::NoSuchName | Trouble::NoAddress);
-        let stale = answered && self.known.as_ref().is_some_and(|k| k.fresh.after(GRACE) <= cx.now);
+        let stale = self.known.as_ref().is_some_and(|known| match known.full {
+            // The hosts file has it no more, and nobody else has.
+            None => answered || trouble == Trouble::NoServers,
+            Some(_) => answered && known.fresh.after(GRACE) <= cx.now,
+        });
         if stale {
             self.known = None;
         }

@@ -60,9 +60,10 @@ impl Sockets {
     }
 
     /// The parent's answer; the socket that will not come, if this is about one.
-    pub(super) fn done(&mut self, seq: Seq) -> Option<DnsId> {
+    pub(super) fn done(&mut self, cx: &mut Context, seq: Seq) -> Option<DnsId> {
         // The socket comes before its `Done`: if it has not come, it will not, whatever the outcome.
-        let place = self.sockets.iter().position(|s| s.seq == seq && !s.ready)?;
-        Some(self.sockets.remove(place).id)
+        let id = self.sockets.iter().find(|s| s.seq == seq && !s.ready)?.id;
+        self.lost(cx, id);
+        Some(id)
     }
 }

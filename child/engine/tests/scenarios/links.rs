@@ -127,7 +127,7 @@ fn a_router_that_leaves_takes_its_routes_at_once() {
 }
 
 #[test]
-fn refusals_are_logged_once_and_tried_again_at_the_next_advertisement() {
+fn refusals_are_logged_once_and_tried_again() {
     let mut world = World::up("10.0.0.1");
     world.outcome = |request| match request {
         Request::SetAddresses(_) => Outcome::Refused(Refusal::Loop),
@@ -137,10 +137,29 @@ fn refusals_are_logged_once_and_tried_again_at_the_next_advertisement() {
     let forever = advert(1800, &[prefix(SITE, AUTONOMOUS, u32::MAX, u32::MAX)]);
     world.hear(0, &forever);
     world.pass(secs(60));
-    assert_eq!((world.count(is_addresses), world.count(is_routes)), (1, 1));
+    // What failed is tried again each 10 s, what was refused is not.
+    assert_eq!((world.count(is_addresses), world.count(is_routes)), (1, 7));
     world.hear(0, &forever);
-    assert_eq!((world.count(is_addresses), world.count(is_routes)), (2, 2));
+    assert_eq!((world.count(is_addresses), world.count(is_routes)), (2, 8));
     assert_eq!(world.lines.iter().filter(|line| line.contains("not set")).count(), 2);
+}
+
+/// The last route could not be removed: tried until it is.
+#[test]
+fn an_empty_list_that_failed_is_told_again() {
+    let mut world = World::up("10.0.0.1");
+    world.hear(0, &advert(1800, &[]));
+    world.outcome = |request| match request {
+        Request::SetRoutes(_) => Outcome::Failed(12),
+        _ => Outcome::Done,
+    };
+    world.clear();
+    world.hear(0, &advert(0, &[]));
+    world.pass(secs(25));
+    assert_eq!((world.routes().len(), world.count(is_routes)), (0, 3));
+    world.outcome = |_| Outcome::Done;
+    world.pass(secs(100));
+    assert_eq!((world.count(is_addresses), world.count(is_routes)), (0, 4));
 }
 
 #[test]
@@ -163,12 +182,21 @@ fn reload_solicits_all_but_not_twice_in_a_second() {
 }
 
 #[test]
-fn an_mtu_option_above_the_tunnels_is_ignored() {
+fn an_mtu_option_out_of_range_is_ignored() {
     let mut world = World::up("10.0.0.1");
-    for (sent, expected) in [(1280, Some(1280)), (1480, Some(1480)), (1481, None), (100, None)] {
+    for (sent, expected) in [
+        (1481, None),
+        (1280, Some(1280)),
+        (1279, Some(1280)),
+        (1480, Some(1480)),
+        (1481, Some(1480)),
+        (100, Some(1480)),
+        (u32::MAX, Some(1480)),
+    ] {
         world.hear(0, &advert(1800, &[crate::message::mtu(sent)]));
         assert_eq!(world.routes()[0].mtu.map(isatapd_proto::Mtu::get), expected, "MTU {sent}");
     }
+    assert_eq!(world.counter("MTUs below 1280 or above the tunnel's ignored"), 5);
 }
 
 #[test]

@@ -41,6 +41,7 @@ pub(crate) struct World {
     pub(crate) lines: Vec<String>,
     pub(crate) requests: Vec<(Duration, Request)>,
     pub(crate) closed: Vec<Slot>,
+    pub(crate) closed_dns: Vec<DnsId>,
     pub(crate) most_sockets: usize,
     next: u32,
     sockets: BTreeMap<DnsId, (u8, Transport)>,
@@ -89,6 +90,7 @@ impl World {
             lines: Vec::new(),
             requests: Vec::new(),
             closed: Vec::new(),
+            closed_dns: Vec::new(),
             most_sockets: 0,
             next: 0,
             sockets: BTreeMap::new(),
@@ -139,6 +141,7 @@ impl World {
             Action::SendDns { id, bytes } => self.asked(id, bytes),
             Action::CloseDns(id) => {
                 self.sockets.remove(&id);
+                self.closed_dns.push(id);
                 Vec::new()
             }
         }
