@@ -35,7 +35,9 @@ fn a_route_of_somebody_else_is_not_replaced() {
     site.ip("host", "-6 route add default via 2001:db8:77::1 dev other metric 2112");
     let mut daemon = Daemon::start(&site, &[]);
     wait_for(secs(10), "the address", || address(&site, GLOBAL1));
-    wait_for(secs(10), "a line that says so", || daemon.log().contains("File exists").then_some(()));
+    wait_for(secs(10), "a line that says so", || {
+        daemon.log().contains("File exists").then_some(())
+    });
     let foreign = || site.ip("host", "-6 route show default dev other");
     assert!(foreign().contains("2001:db8:77::1"), "{}", foreign());
     assert_eq!(daemon.stop(Signal::SIGTERM).0.code(), Some(0));
