@@ -49,7 +49,7 @@ impl Io {
     }
 
     /// Closes the router sockets if the tunnel they were made for is no more.
-    pub(crate) fn follow(&mut self, link: Link) {
+    pub(crate) fn follow(&mut self, link: &Link) {
         let locator = link.tunnel.map(|tunnel| tunnel.locator);
         if locator.is_none() || locator != self.locator {
             self.routers.clear();
@@ -78,6 +78,7 @@ impl Io {
                     return Ok(Some(Input::SolicitFailed { slot, form, error }));
                 }
             }
+            Action::Transmit { .. } | Action::Publish(_) => {}
             Action::CloseRouter(slot) => self.routers.retain(|(s, _), _| *s != slot),
             Action::SendDns { id, bytes } => {
                 let socket = self.dns.get_mut(&id);

@@ -118,7 +118,7 @@ fn obey(io: &mut Io, engine: &mut Engine, event: Event, fds: Vec<OwnedFd>) -> io
             return tell(io, engine, Input::Resolver { servers, resolv_conf, hosts });
         }
         Event::Link(link) => {
-            io.follow(link);
+            io.follow(&link);
             Input::Link(link)
         }
         Event::Router { slot, router, form } => {
@@ -133,6 +133,9 @@ fn obey(io: &mut Io, engine: &mut Engine, event: Event, fds: Vec<OwnedFd>) -> io
         }
         Event::Done { seq, outcome } => Input::Done { seq, outcome },
         Event::Command(command) => Input::Command(command),
+        Event::DataPath(path) => Input::DataPath(path),
+        Event::Surroundings(around) => Input::Surroundings(around),
+        Event::Control => return Ok(()),
     };
     tell(io, engine, input)
 }

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser};
-use isatapd_proto::{Bounded, InvalidValue, Level, MAX_ROUTER_SPECS, Mtu, RouterSpec};
+use isatapd_proto::{
+    Advertise, Bounded, InvalidValue, Level, MAX_ROUTER_SPECS, Mtu, RouterSpec, UnicastV4,
+};
 
 use crate::exit::{Exit, Fatal};
 use crate::kernel::InterfaceName;
@@ -53,6 +55,26 @@ pub struct Options {
     pub user: String,
     /// What goes to the log.
     pub level: Level,
+    /// Who encapsulates.
+    pub backend: BackendChoice,
+    /// Our end of the tunnel; `None`: by the way to the routers, or the link's first address.
+    pub locator: Option<UnicastV4>,
+    /// Router role: what is advertised.
+    pub advertise: Option<Advertise>,
+    /// Router role: have the host forward IPv6.
+    pub forward: bool,
+}
+
+/// Who is to encapsulate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BackendChoice {
+    /// The kernel where that is safe, else the child.
+    #[default]
+    Auto,
+    /// The kernel's `sit` driver.
+    Kernel,
+    /// The child, behind a TUN interface.
+    Tun,
 }
 
 /// Why there are no options to work by.
@@ -156,6 +178,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Options, Stop> 
         pid_file: line.pid.as_deref().map(absolute).transpose()?,
         user: line.user,
         level: level(line.verbose, line.quiet),
+        backend: BackendChoice::Auto,
+        locator: None,
+        advertise: None,
+        forward: false,
     })
 }
 
@@ -330,6 +356,10 @@ mod tests {
             pid_file: None,
             user: "_isatapd".to_owned(),
             level: Level::Notice,
+            backend: BackendChoice::Auto,
+            locator: None,
+            advertise: None,
+            forward: false,
         };
         assert_eq!(options(&[]), defaults);
         let auto = ["-nauto", "-l", "auto", "--mtu=0", "--interval", "auto"];
@@ -351,6 +381,10 @@ mod tests {
             pid_file: Some("/run/isatapd.pid".into()),
             user: "nobody".to_owned(),
             level: Level::Info,
+            backend: BackendChoice::Auto,
+            locator: None,
+            advertise: None,
+            forward: false,
         };
         let long = "--name is1 --link eth0 --mtu 1400 --ttl inherit --nopmtudisc --router 192.0.2.1 \
             --interval 120 --check-dns 0 --daemon --pid /run/isatapd.pid --user nobody --verbose";

@@ -11,7 +11,7 @@ use std::time::Instant;
 use ipnet::Ipv6Net;
 use isatapd_proto::isatap::{self, UBit};
 use isatapd_proto::{
-    AddressWish, DnsId, Lifetime, Mtu, NextHop, OnLinkPrefix, Preference, Refusal,
+    AddressWish, Backend, DnsId, Lifetime, Mtu, NextHop, OnLinkPrefix, Preference, Refusal,
     RouteDestination, RouteWish, RouterWish, ServerIndex, Slot, Transport, Tunnel, UnicastV4,
 };
 
@@ -20,6 +20,8 @@ use crate::bucket::Bucket;
 /// Metric of a route of high preference by the router in slot 0: worse than that of the kernel and
 /// of others for native routes (1024), so that the tunnel is used where nothing else is.
 pub const METRIC_BASE: u32 = 2048;
+/// Metric of a route to a prefix on the link.
+pub const METRIC_ON_LINK: u32 = METRIC_BASE - 1;
 /// Metrics of one preference: one for each slot. Routes of equal metric would be merged into one
 /// multipath route with the preference of the first.
 const METRIC_STEP: u32 = 64;
@@ -56,9 +58,8 @@ pub struct Routes(Vec<Route>);
 /// One route to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
-    slot: Slot,
     destination: RouteDestination,
-    gateway: Ipv6Addr,
+    gateway: Option<Ipv6Addr>,
     metric: u32,
     preference: Preference,
     lifetime: Lifetime,
@@ -140,7 +141,7 @@ impl Routes {
     /// Judges `SetRoutes`.
     pub fn judge(wishes: &[RouteWish], facts: Facts<'_>) -> Result<Self, Refusal> {
         let tunnel = facts.tunnel.ok_or(Refusal::NoTunnel)?;
-        all_different(wishes.iter().map(|w| (w.destination, w.next_hop.slot)))?;
+        all_different(wishes.iter().map(|w| (w.destination, w.next_hop.map(|hop| hop.slot))))?;
         let judged = wishes.iter().map(|wish| Route::judge(wish, tunnel, facts.routers));
         Ok(Self(judged.collect::<Result<_, _>>()?))
     }
@@ -153,8 +154,18 @@ impl Routes {
 
 impl Route {
     fn judge(wish: &RouteWish, tunnel: Tunnel, routers: &[RouterWish]) -> Result<Self, Refusal> {
-        let NextHop { slot, form } = wish.next_hop;
-        let router = routers.iter().find(|r| r.slot == slot).ok_or(Refusal::NoSuchRouter)?;
+        let (gateway, metric) = match wish.next_hop {
+            Some(NextHop { slot, form }) => {
+                let router =
+                    routers.iter().find(|r| r.slot == slot).ok_or(Refusal::NoSuchRouter)?;
+                let gateway = isatap::link_local(router.router, form);
+                (Some(gateway), metric(wish.preference, slot))
+            }
+            None if wish.destination.net().prefix_len() == 64 && tunnel.backend == Backend::Tun => {
+                (None, METRIC_ON_LINK)
+            }
+            None => return Err(Refusal::NotOnLink),
+        };
         if wish.lifetime.is_zero() {
             return Err(Refusal::BadLifetime);
         }
@@ -166,10 +177,9 @@ impl Route {
         }
         refuse_loop(wish.destination.net(), tunnel.locator)?;
         Ok(Self {
-            slot,
             destination: wish.destination,
-            gateway: isatap::link_local(router.router, form),
-            metric: metric(wish.preference, slot),
+            gateway,
+            metric,
             preference: wish.preference,
             lifetime: wish.lifetime,
             mtu: wish.mtu,
@@ -182,8 +192,8 @@ impl Route {
         self.destination
     }
 
-    /// The link-local address of its router.
-    pub const fn gateway(&self) -> Ipv6Addr {
+    /// The link-local address of its router; `None`: the destination is on the link.
+    pub const fn gateway(&self) -> Option<Ipv6Addr> {
         self.gateway
     }
 

@@ -58,6 +58,7 @@ impl Daemon<'_> {
             solicit_interval: self.options.solicit_interval,
             prl_refresh: self.options.prl_refresh,
             level: self.options.level,
+            advertise: self.options.advertise.clone(),
         };
         self.tell(&Event::Config(config), Vec::new());
         self.tell_link();
@@ -88,7 +89,9 @@ impl Daemon<'_> {
     /// Tells the child of the tunnel as it is now.
     pub(crate) fn tell_link(&mut self) {
         let tunnel = self.facts().tunnel.filter(|_| self.located);
-        self.tell(&Event::Link(Link { tunnel }), Vec::new());
+        let name = Text::cut(self.options.name.as_str());
+        let link = Link { tunnel, name, reason: Text::cut(""), forwarding: false };
+        self.tell(&Event::Link(link), Vec::new());
     }
 
     /// Hears one thing of the child; false if there is no more to hear.

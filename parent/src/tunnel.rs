@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use isatapd_proto::isatap::{self, UBit};
-use isatapd_proto::{Lifetime, Mtu, RouterWish};
+use isatapd_proto::{Backend, Lifetime, Mtu, RouterWish};
 use log::warn;
 use nix::errno::Errno;
 
@@ -95,7 +95,7 @@ impl Tunnel {
 
     /// How others see it.
     pub const fn state(&self) -> isatapd_proto::Tunnel {
-        isatapd_proto::Tunnel { locator: self.spec.local, mtu: self.mtu }
+        isatapd_proto::Tunnel { locator: self.spec.local, mtu: self.mtu, backend: Backend::Kernel }
     }
 
     /// Gives it another locator or link, in place: routes and PRL stay, addresses of the old
@@ -183,11 +183,13 @@ impl Tunnel {
         netlink: &mut Netlink,
         wanted: &Routes,
     ) -> Result<(), KernelError> {
-        let usable = |route: &&policy::Route| is_led_by(&self.routers, Some(route.gateway()));
+        let usable = |route: &&policy::Route| {
+            route.gateway().is_none() || is_led_by(&self.routers, route.gateway())
+        };
         let wanted = wanted.list().iter().filter(usable).map(|route| Route {
             index: self.index,
             destination: route.destination().net(),
-            gateway: Some(route.gateway()),
+            gateway: route.gateway(),
             metric: route.metric(),
             preference: route.preference(),
             lifetime: route.lifetime(),

@@ -75,7 +75,7 @@ fn some_routes(count: usize, lifetime: Lifetime, mtu: u16, hop_limit: u8) -> Req
         let net = Ipv6Net::new(Ipv6Addr::new(0x3fff, 0, 0, n, 0, 0, 0, 0), 128).unwrap();
         RouteWish {
             destination: RouteDestination::try_from(net).unwrap(),
-            next_hop: NextHop { slot: 63.try_into().unwrap(), form: UBit::Universal },
+            next_hop: Some(NextHop { slot: 63.try_into().unwrap(), form: UBit::Universal }),
             preference: Preference::High,
             lifetime,
             mtu: Some(Mtu::try_from(mtu).unwrap()),

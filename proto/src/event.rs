@@ -1,13 +1,16 @@
 //! What the parent tells.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU8;
 use std::time::Duration;
 
+use ipnet::Ipv6Net;
 use serde::{Deserialize, Serialize};
 
 use crate::isatap::UBit;
 use crate::{
-    Bounded, DnsId, HostName, Level, MAX_NAME_SERVERS, MAX_ROUTER_SPECS, Mtu, Outcome, Seq, Slot,
-    Text, UnicastV4,
+    Advertise, Bounded, DnsId, HostName, Level, MAX_FOREIGN, MAX_NAME_SERVERS, MAX_ROUTER_SPECS,
+    Mtu, Outcome, Seq, Slot, Text, UnicastV4,
 };
 
 /// One message down. Each carries as many descriptors as it says, in the order of its fields.
@@ -26,7 +29,15 @@ pub enum Event {
     /// router sockets are void. Told again, even if it is the same, when the host's IPv4 network has
     /// changed: names that had no answer may have one now.
     Link(Link),
-    /// One descriptor: raw ICMPv6, bound to the tunnel and connected to the link-local address of
+    /// TUN backend. Three descriptors: the TUN queue; a raw protocol 41 socket, bound to the
+    /// locator, that never fragments; another that fragments and receives nothing. They replace
+    /// those before. After `Link`.
+    DataPath(DataPath),
+    /// TUN backend: what else the host has that the data path goes by; again when it changes.
+    Surroundings(Surroundings),
+    /// One descriptor: a listening socket (SOCK_SEQPACKET) for the operator's tools.
+    Control,
+    /// Kernel backend. One descriptor: raw ICMPv6, bound to the tunnel and connected to the link-local address of
     /// the router at `slot`, in this form. It replaces the one of the same slot and form.
     Router {
         /// Which router, of the last `SetRouters`.
@@ -66,6 +77,8 @@ pub struct Config {
     pub prl_refresh: Option<Duration>,
     /// What is worth sending to the log.
     pub level: Level,
+    /// Router role: what is advertised. The members of the PRL are then the site's other routers.
+    pub advertise: Option<Advertise>,
 }
 
 /// One source of the PRL.
@@ -88,11 +101,17 @@ pub struct Resolver {
     pub hosts: bool,
 }
 
-/// The present state of the tunnel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The present state of the tunnel. By default there is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
     /// `None` while there is no locator.
     pub tunnel: Option<Tunnel>,
+    /// The interface's name.
+    pub name: Text<16>,
+    /// Why it has this backend; without a tunnel, what it waits for.
+    pub reason: Text<200>,
+    /// Whether the host forwards IPv6 (net.ipv6.conf.all.forwarding).
+    pub forwarding: bool,
 }
 
 /// A tunnel that is up.
@@ -102,6 +121,57 @@ pub struct Tunnel {
     pub locator: UnicastV4,
     /// The MTU of the interface.
     pub mtu: Mtu,
+    /// Who encapsulates.
+    pub backend: Backend,
+}
+
+/// Who encapsulates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Backend {
+    /// A `sit` interface in ISATAP mode.
+    Kernel,
+    /// The child's data path, behind a TUN interface.
+    Tun,
+}
+
+/// How the data path sends. Its locator and MTU are those of the last `Link`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataPath {
+    /// TTL of the outer header; `None`: the inner hop limit. The sockets have it set if it is fixed.
+    pub ttl: Option<NonZeroU8>,
+    /// Which MTU method of RFC 4213 section 3.2.
+    pub mtu_method: MtuMethod,
+}
+
+/// How packets fit the IPv4 path (RFC 4213 section 3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MtuMethod {
+    /// One MTU for all destinations; DF is never set.
+    Static,
+    /// The path MTU of each destination; DF is set unless it is below 1300.
+    Dynamic,
+}
+
+/// What else the host has, by its administrator or other programs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Surroundings {
+    /// The host's IPv4 addresses, the locator too.
+    pub own: Bounded<Ipv4Addr, MAX_FOREIGN>,
+    /// The broadcast addresses of its IPv4 networks.
+    pub broadcasts: Bounded<Ipv4Addr, MAX_FOREIGN>,
+    /// IPv6 addresses on the tunnel that are not ours.
+    pub addresses: Bounded<Ipv6Addr, MAX_FOREIGN>,
+    /// IPv6 routes through the tunnel that are not ours.
+    pub routes: Bounded<ForeignRoute, MAX_FOREIGN>,
+}
+
+/// A route through the tunnel that somebody else made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForeignRoute {
+    /// What it reaches.
+    pub destination: Ipv6Net,
+    /// The IPv4 address that its gateway embeds; `None`: it has no gateway.
+    pub next_hop: Option<UnicastV4>,
 }
 
 /// What the operator asks for.
@@ -111,4 +181,6 @@ pub enum Command {
     Reload,
     /// Write the state to the log (rtsold: SIGUSR1).
     Dump,
+    /// The end is near: a router says so to its hosts, then reports `State::Finished`.
+    Stop,
 }

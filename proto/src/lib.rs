@@ -5,6 +5,7 @@
 //! objects by [`Slot`] or [`ServerIndex`]: it cannot name an interface, a path, a table or a gateway.
 //! Values that cannot be right cannot be decoded. No I/O here.
 
+mod advertise;
 mod bounded;
 mod codec;
 mod event;
@@ -16,9 +17,13 @@ mod refusal;
 mod request;
 mod types;
 
+pub use advertise::{Advertise, AdvertisedPrefix, AdvertisedRoute, ReachableTime, RouterLifetime};
 pub use bounded::{Bounded, Text};
 pub use codec::{DecodeError, EncodeError, Message, decode, encode};
-pub use event::{Command, Config, Event, Link, Resolver, RouterSpec, Tunnel};
+pub use event::{
+    Backend, Command, Config, DataPath, Event, ForeignRoute, Link, MtuMethod, Resolver, RouterSpec,
+    Surroundings, Tunnel,
+};
 pub use limits::*;
 pub use logrec::{Level, LogRecord};
 pub use phase::Phase;

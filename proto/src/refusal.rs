@@ -41,6 +41,9 @@ pub enum Refusal {
     /// A prefix or destination that embeds our own IPv4 address by 6to4 (RFC 6324).
     #[error("would loop through the tunnel")]
     Loop,
+    /// A destination on the link that is no /64, or where the kernel encapsulates.
+    #[error("cannot be on the link")]
+    NotOnLink,
     /// There is no tunnel to put it on.
     #[error("no tunnel")]
     NoTunnel,

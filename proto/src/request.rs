@@ -78,8 +78,8 @@ pub struct AddressWish {
 pub struct RouteWish {
     /// What it reaches.
     pub destination: RouteDestination,
-    /// Where it leads.
-    pub next_hop: NextHop,
+    /// Where it leads; `None`: the destination is on the link. Then it is a /64, and the backend TUN.
+    pub next_hop: Option<NextHop>,
     /// RFC 4191.
     pub preference: Preference,
     /// Time left; not zero.
@@ -106,6 +106,8 @@ pub enum State {
     AwaitingNames,
     /// Routers are known, none has answered.
     AwaitingRouters,
-    /// At least one router has answered.
+    /// At least one router has answered; of a router: it advertises.
     Working,
+    /// After `Command::Stop`: all is said.
+    Finished,
 }

@@ -9,9 +9,9 @@ use isatapd_proto::{Level, Slot};
 use crate::Instant;
 use crate::context::Context;
 use crate::counters::Counter;
-use crate::pace::Bucket;
 use crate::prl::Prl;
 use crate::wire::router_advert::{self, Malformed, RouterAdvert};
+use isatapd_datapath::Bucket;
 
 /// Advertisements of one router that are read: 50 at once and 50 a second. A flood costs no more,
 /// and not the other routers.

@@ -1,5 +1,9 @@
 //! What the engine wants done.
 
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use isatapd_datapath::Table;
 use isatapd_proto::isatap::UBit;
 use isatapd_proto::{DnsId, Slot, Up};
 
@@ -18,6 +22,15 @@ pub enum Action {
         /// From the ICMPv6 type on.
         bytes: Vec<u8>,
     },
+    /// TUN backend: send this IPv6 packet, checksum and all, to that IPv4 address.
+    Transmit {
+        /// The outer destination.
+        to: Ipv4Addr,
+        /// From the IPv6 header on.
+        packet: Vec<u8>,
+    },
+    /// TUN backend: what the data path goes by from now on.
+    Publish(Arc<Table>),
     /// Close the sockets of this slot: its router has left the PRL.
     CloseRouter(Slot),
     /// Send this DNS message on that socket (TCP: the I/O adds the length prefix).

@@ -6,9 +6,9 @@ use std::time::Duration;
 use isatapd_proto::{Level, LogRecord, Request, Seq, Text, Up};
 
 use crate::counters::{Counter, Counters};
-use crate::pace::Bucket;
 use crate::rng::Rng;
 use crate::{Action, Instant};
+use isatapd_datapath::Bucket;
 
 /// Log lines in a burst, and one more each quarter of a second: what the network makes us say is
 /// bounded.

@@ -1,9 +1,11 @@
 //! What the engine is told.
 
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use isatapd_proto::isatap::UBit;
-use isatapd_proto::{Command, Config, DnsId, Link, Outcome, Seq, Slot, UnicastV4};
+use isatapd_proto::{
+    Command, Config, DataPath, DnsId, Link, Outcome, Seq, Slot, Surroundings, UnicastV4,
+};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -44,6 +46,18 @@ pub enum Input<'a> {
         hop_limit: Option<u8>,
         /// From the ICMPv6 type on.
         bytes: &'a [u8],
+    },
+    /// TUN backend: how the data path sends.
+    DataPath(DataPath),
+    /// TUN backend: what else the host has.
+    Surroundings(Surroundings),
+    /// TUN backend: an IPv6 packet with a Router Solicitation or Advertisement came in by IPv4. It
+    /// has passed the checks of the data path; everything else is foreign, its checksum too.
+    Tunnelled {
+        /// The outer source.
+        from: Ipv4Addr,
+        /// From the IPv6 header on.
+        packet: &'a [u8],
     },
     /// The last solicitation to this router in this form could not be sent.
     SolicitFailed {

@@ -18,7 +18,6 @@ mod resolve;
 mod rng;
 mod solicit;
 mod text;
-mod time;
 mod view;
 pub mod wire;
 mod wish;
@@ -40,7 +39,7 @@ use self::wish::Wishes;
 
 pub use action::Action;
 pub use input::Input;
-pub use time::Instant;
+pub use isatapd_datapath::{Instant, Table};
 
 /// All that is known, and what follows from it.
 #[derive(Debug)]
@@ -136,12 +135,14 @@ impl Engine {
                 self.prl.retry(cx);
             }
             Input::Command(Command::Dump) => view::dump(self),
+            Input::Command(Command::Stop) => drop(cx.send(Request::Report(State::Finished))),
+            Input::Tunnelled { .. } | Input::DataPath(_) | Input::Surroundings(_) => {}
             Input::Timer => {}
         }
     }
 
     fn configure(&mut self, config: Config) {
-        let Config { routers, solicit_interval, prl_refresh, level } = config;
+        let Config { routers, solicit_interval, prl_refresh, level, advertise: _ } = config;
         self.cx.level = level;
         self.solicit_interval = solicit_interval;
         if self.routers.replace(routers.to_vec()).is_none() {
@@ -156,7 +157,7 @@ impl Engine {
 
     /// The state of the tunnel, as often as it is told: the same again if the host's network has
     /// changed.
-    fn follow(&mut self, Link { tunnel }: Link) {
+    fn follow(&mut self, Link { tunnel, .. }: Link) {
         self.resolver.network_changed(&mut self.cx);
         let before = std::mem::replace(&mut self.tunnel, tunnel);
         if tunnel == before {
@@ -175,7 +176,7 @@ impl Engine {
         self.prl.retry(cx);
         self.wishes.renew();
         match tunnel {
-            Some(Tunnel { locator, mtu }) => {
+            Some(Tunnel { locator, mtu, .. }) => {
                 let mtu = mtu.get();
                 cx.log(Level::Notice, format_args!("tunnel: up, locator {locator}, MTU {mtu}"));
             }

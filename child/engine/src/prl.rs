@@ -13,11 +13,12 @@ use crate::asked::Asked;
 use crate::context::Context;
 use crate::counters::Counter;
 use crate::learnt::Learnt;
-use crate::pace::{Bucket, PerSecond};
+use crate::pace::PerSecond;
 use crate::solicit::Schedule;
 use crate::text::Count;
 use crate::wire::router_solicit;
 use crate::{Action, Instant};
+use isatapd_datapath::Bucket;
 
 /// Solicitations a second, of all routers together.
 pub(crate) const SOLICITATIONS_PER_SECOND: usize = 10;

@@ -13,8 +13,8 @@ use crate::addrconf::{Address, Prefixes};
 use crate::asked::Asked;
 use crate::context::Context;
 use crate::lifetime::Until;
-use crate::pace::Bucket;
 use crate::prl::{Prl, Router};
+use isatapd_datapath::Bucket;
 
 /// Wishes in a burst, and one more each fifth of a second: an advertisement may change both.
 const WISHES: Bucket = Bucket::new(20, Duration::from_millis(200));
@@ -203,7 +203,7 @@ impl WantedRoute {
     fn wish(&self, now: Instant) -> RouteWish {
         RouteWish {
             destination: self.destination,
-            next_hop: self.next_hop,
+            next_hop: Some(self.next_hop),
             preference: self.preference,
             lifetime: self.until.left(now),
             mtu: self.mtu,

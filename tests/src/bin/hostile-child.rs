@@ -423,7 +423,7 @@ fn route(destination: &str, by: u8) -> RouteWish {
     let net: ipnet::Ipv6Net = destination.parse().expect("a network");
     RouteWish {
         destination: RouteDestination::try_from(net).expect("a destination"),
-        next_hop: NextHop { slot: slot(by), form: UBit::Local },
+        next_hop: Some(NextHop { slot: slot(by), form: UBit::Local }),
         preference: Preference::Medium,
         lifetime: Lifetime::from_secs(1800),
         mtu: None,

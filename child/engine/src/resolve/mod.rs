@@ -15,11 +15,11 @@ use self::name::{Known, Name, Next, Phase};
 use self::sockets::Sockets;
 use crate::context::Context;
 use crate::counters::Counter;
-use crate::pace::Bucket;
 use crate::prl::Prl;
 use crate::wire::resolv_conf::{self, ResolvConf};
 use crate::wire::{dns, hosts};
 use crate::{Action, Instant};
+use isatapd_datapath::Bucket;
 
 /// A lookup not older than that is not begun anew because the network changed.
 const RECENT: Duration = Duration::from_secs(5);

@@ -218,10 +218,12 @@ fn more_than_may_be_told() {
     }
     let default = |r: &&isatapd_proto::RouteWish| r.destination == RouteDestination::DEFAULT;
     let wishes = world.routes();
-    let defaults: Vec<_> = wishes.iter().filter(default).map(|r| r.next_hop.slot.get()).collect();
+    let defaults: Vec<_> =
+        wishes.iter().filter(default).map(|r| r.next_hop.unwrap().slot.get()).collect();
     assert_eq!(defaults, [40, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14]);
-    let of =
-        |number| wishes.iter().filter(|r| !default(r) && r.next_hop.slot == slot(number)).count();
+    let of = |number| {
+        wishes.iter().filter(|r| !default(r) && r.next_hop.unwrap().slot == slot(number)).count()
+    };
     assert!((0..64).all(|number| of(number) == 1));
     assert_eq!(wishes.len(), 80);
     assert!(world.counter("prefixes, routes or DNS entries beyond what is kept") >= 64 * 4);

@@ -369,7 +369,7 @@ fn a_changed_network_is_worth_another_try() {
     let mut world = world("isatap", "search site.example", silent);
     world.pass(secs(200));
     let before = world.queries.len();
-    let change = || Input::Link(Link { tunnel: None });
+    let change = || Input::Link(Link::default());
     world.servers = vec![zone(&[("isatap.site.example", a("10.0.0.1", 300))])];
     world.tell(change());
     assert_eq!(world.queries.len(), before + 1);
@@ -394,7 +394,7 @@ fn a_lookup_that_has_begun_goes_on() {
     world.servers = vec![silent(), silent(), zone(&[("*", a("10.0.0.1", 300))])];
     for _ in 0..100 {
         world.pass(Duration::from_millis(500));
-        world.tell(Input::Link(Link { tunnel: None }));
+        world.tell(Input::Link(Link::default()));
     }
     assert_eq!(routers(&world), ["10.0.0.1"]);
 }

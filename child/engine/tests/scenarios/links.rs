@@ -2,7 +2,7 @@
 
 use isatapd_engine::Input;
 use isatapd_proto::isatap::UBit;
-use isatapd_proto::{Command, Outcome, Refusal, Request, State};
+use isatapd_proto::{Command, NextHop, Outcome, Refusal, Request, State};
 
 use crate::message::{AUTONOMOUS, ON_LINK, advert, prefix};
 use crate::world::{World, config, is_addresses, is_routers, is_routes, secs, slot, v4};
@@ -29,7 +29,7 @@ fn from_start_to_working() {
     assert_eq!((address.valid.secs(), address.preferred.secs()), (86_400, 14_400));
     let [route] = world.routes()[..] else { panic!("one route") };
     assert_eq!((route.lifetime.secs(), route.hop_limit, route.mtu), (1800, Some(64), None));
-    assert_eq!((route.next_hop.slot, route.next_hop.form), (slot(0), UBit::Local));
+    assert_eq!(route.next_hop, Some(NextHop { slot: slot(0), form: UBit::Local }));
     let normal = world.lines.iter().filter(|line| !line.contains("answers")).count();
     assert!(normal <= 6, "{:#?}", world.lines);
 

@@ -132,7 +132,7 @@ impl Machine {
                 Input::Resolver { servers: *servers, resolv_conf: conf, hosts }
             }
             Event::Link(Some(locator)) => Input::Link(tunnel(&format!("10.0.1.{locator}"))),
-            Event::Link(None) => Input::Link(Link { tunnel: None }),
+            Event::Link(None) => Input::Link(Link::default()),
             Event::Socket(number, of, u) => {
                 Input::RouterSocket { slot: slot(*number), router: router(*of), form: form(*u) }
             }
@@ -213,7 +213,10 @@ impl Machine {
                 }
                 Action::SendDns { id, bytes } => self.queries.push((id, bytes)),
                 Action::CloseDns(id) => drop(self.open.remove(&id)),
-                Action::Solicit { .. } | Action::CloseRouter(_) => {}
+                Action::Solicit { .. }
+                | Action::Transmit { .. }
+                | Action::Publish(_)
+                | Action::CloseRouter(_) => {}
             }
         }
         assert!(self.open.len() <= MAX_DNS_SOCKETS, "{:?}", self.open);

@@ -37,7 +37,7 @@ fn the_form_that_answered_is_kept_until_it_fails_twice() {
     assert_eq!(world.solicited[1].2, UBit::Universal);
     let source = link_local(v4("10.0.0.1"), UBit::Universal);
     world.hear_as(0, UBit::Universal, source, Some(255), &advert(1800, &[]));
-    assert_eq!(world.routes()[0].next_hop.form, UBit::Universal);
+    assert_eq!(world.routes()[0].next_hop.unwrap().form, UBit::Universal);
     world.clear();
     world.pass(secs(1500));
     let forms: Vec<_> = world.solicited.iter().take(4).map(|s| s.2).collect();

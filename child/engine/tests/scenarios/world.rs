@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use isatapd_engine::{Action, Engine, Input, Instant};
+use isatapd_engine::{Action, Engine, Input, Instant, Table};
 use isatapd_proto::isatap::{UBit, link_local};
 use isatapd_proto::{
-    AddressWish, Bounded, Config, DnsId, Level, Link, MAX_DNS_SOCKETS, Outcome, Request, RouteWish,
-    RouterSpec, RouterWish, Seq, Slot, State, Transport, Tunnel, UnicastV4,
+    AddressWish, Backend, Bounded, Config, DnsId, Level, Link, MAX_DNS_SOCKETS, Outcome, Request,
+    RouteWish, RouterSpec, RouterWish, Seq, Slot, State, Transport, Tunnel, UnicastV4,
 };
 
 use crate::message::{self, Answer};
@@ -38,6 +39,10 @@ pub(crate) struct World {
     pub(crate) outcome: fn(&Request) -> Outcome,
     pub(crate) queries: Vec<Query>,
     pub(crate) solicited: Vec<(Duration, Slot, UBit)>,
+    /// What was sent by the data path: when, to whom, the IPv6 packet.
+    pub(crate) transmitted: Vec<(Duration, Ipv4Addr, Vec<u8>)>,
+    /// What the data path goes by.
+    pub(crate) table: Option<Arc<Table>>,
     pub(crate) lines: Vec<String>,
     pub(crate) requests: Vec<(Duration, Request)>,
     pub(crate) closed: Vec<Slot>,
@@ -71,11 +76,14 @@ pub(crate) fn config(routers: &str) -> Config {
         solicit_interval: None,
         prl_refresh: Some(secs(3600)),
         level: Level::Debug,
+        advertise: None,
     }
 }
 
 pub(crate) fn tunnel(locator: &str) -> Link {
-    Link { tunnel: Some(Tunnel { locator: v4(locator), mtu: 1480.try_into().unwrap() }) }
+    let mtu = 1480.try_into().unwrap();
+    let tunnel = Tunnel { locator: v4(locator), mtu, backend: Backend::Kernel };
+    Link { tunnel: Some(tunnel), ..Link::default() }
 }
 
 impl World {
@@ -87,6 +95,8 @@ impl World {
             outcome: |_| Outcome::Done,
             queries: Vec::new(),
             solicited: Vec::new(),
+            transmitted: Vec::new(),
+            table: None,
             lines: Vec::new(),
             requests: Vec::new(),
             closed: Vec::new(),
@@ -131,6 +141,14 @@ impl World {
                 assert!(self.opened.contains(&(slot, form)), "solicits without socket");
                 assert_eq!(bytes, [133, 0, 0, 0, 0, 0, 0, 0]);
                 self.solicited.push((self.now, slot, form));
+                Vec::new()
+            }
+            Action::Transmit { to, packet } => {
+                self.transmitted.push((self.now, to, packet));
+                Vec::new()
+            }
+            Action::Publish(table) => {
+                self.table = Some(table);
                 Vec::new()
             }
             Action::CloseRouter(slot) => {
@@ -203,7 +221,7 @@ impl World {
 
     pub(crate) fn unlink(&mut self) {
         self.opened.clear();
-        self.tell(Input::Link(Link { tunnel: None }));
+        self.tell(Input::Link(Link::default()));
     }
 
     /// Sockets, in both forms, to all routers of the last list.
