@@ -14,6 +14,7 @@ pub mod locator;
 pub mod lock;
 pub mod log;
 pub mod name_servers;
+pub mod notify;
 pub mod pidfile;
 pub mod policy;
 mod reconcile;
