@@ -72,10 +72,10 @@ impl Path {
         }
         let (error, suspect) = match meaning {
             Meaning::TooLong { mtu, by_us } => {
-                if self.table.mtu_method != Some(MtuMethod::Dynamic) {
+                let dynamic = self.table.mtu_method == Some(MtuMethod::Dynamic);
+                if !dynamic || !self.paths.learn(now, to, mtu, by_us) {
                     return Consequence::default();
                 }
-                self.paths.learn(now, to, mtu, by_us);
                 let limit = fit(&self.table, &self.paths, now, to).limit;
                 // What is not longer goes through when it is sent again, in fragments.
                 let longer = header.is_some_and(|header| header.length > limit.into());

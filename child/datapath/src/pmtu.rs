@@ -44,16 +44,16 @@ impl PathMtus {
     }
 
     /// The path MTU to `to` is `mtu` at most; 0 if it was not said. Only this host knows of a larger
-    /// one than before.
-    pub(crate) fn learn(&mut self, now: Instant, to: Ipv4Addr, mtu: u32, by_us: bool) {
+    /// one than before. Whether that was believed.
+    pub(crate) fn learn(&mut self, now: Instant, to: Ipv4Addr, mtu: u32, by_us: bool) -> bool {
         let mtu = if mtu == 0 { UNSAID } else { mtu };
         if mtu < LEAST {
-            return;
+            return false;
         }
         let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
         let known = self.get(now, to).filter(|_| !by_us);
         let mtu = known.map_or(mtu, |known| known.min(mtu));
-        let Some(set) = self.0.get_mut(place(to)) else { return };
+        let Some(set) = self.0.get_mut(place(to)) else { return false };
         let oldest = set.iter_mut().min_by_key(|entry| match entry {
             Some(entry) if entry.to == to => None,
             Some(entry) => Some(entry.until),
@@ -62,6 +62,7 @@ impl PathMtus {
         if let Some(entry) = oldest {
             *entry = Some(Entry { to, mtu, until: now.after(AGE) });
         }
+        true
     }
 }
 
@@ -128,7 +129,7 @@ mod tests {
             (9, 100_000, true, Some(65_535)),
             (609, 1500, false, Some(1500)),
         ] {
-            paths.learn(at(time), A, mtu, by_us);
+            assert_eq!(paths.learn(at(time), A, mtu, by_us), !(1..68).contains(&mtu));
             assert_eq!(paths.get(at(time), A), expected, "{time}");
         }
     }
