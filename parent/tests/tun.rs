@@ -114,7 +114,10 @@ fn nobody_elses_interface_is_taken() {
     }
     // An address that is not there: nothing is left of what did not come to be.
     let error = Tunnel::create_tun(&mut netlink, spec(9)).err().unwrap();
-    assert_eq!(error.to_string(), "locator 10.0.0.9: cannot open a socket: Cannot assign requested address");
+    assert_eq!(
+        error.to_string(),
+        "locator 10.0.0.9: cannot open a socket: Cannot assign requested address"
+    );
     assert_eq!(netlink.find_link(&spec(9).name), Ok(None));
 }
 
