@@ -187,7 +187,7 @@ fn the_manual_has_the_options_of_the_help() {
 
 #[test]
 fn a_kernel_without_sit_is_told_so() {
-    let output = with(&["10.0.0.101"]);
+    let output = with(&["--backend", "kernel", "10.0.0.101"]);
     if output.status.code() != Some(0) {
         refused(&output, status::UNAVAILABLE, &[NO_SIT]);
     }
