@@ -42,7 +42,7 @@ pub(super) struct Advertising {
     /// Advertise a NAT64 prefix
     #[arg(long, value_name = "PREFIX", value_parser = pref64)]
     advertise_pref64: Option<Ipv6Net>,
-    /// Advertise with this router variable of RFC 4861
+    /// Router variable of RFC 4861 to advertise with; as many as wanted
     #[arg(long, value_name = "NAME=VALUE")]
     advertise_set: Vec<String>,
     /// Have the host forward IPv6 as long as it is a router
@@ -154,7 +154,7 @@ impl Variables {
         match name {
             "maxrtradvinterval" => self.max_interval = at_least(4, seconds(value)?, "below 4")?,
             "minrtradvinterval" => {
-                self.min_interval = Some(at_least(3, seconds(value)?, "below 3")?)
+                self.min_interval = Some(at_least(3, seconds(value)?, "below 3")?);
             }
             "advdefaultlifetime" => self.lifetime = Some(seconds(value)?.try_into()?),
             "advdefaultpreference" => base.preference = preference(value)?,

@@ -99,7 +99,7 @@ impl From<Fatal> for Stop {
     }
 }
 
-/// ISATAP host (RFC 5214): a tunnel to the site's routers and IPv6 through it.
+/// ISATAP (RFC 5214), host or router: a tunnel over the site's IPv4, and IPv6 through it.
 #[derive(Parser)]
 #[command(
     name = "isatapd",
