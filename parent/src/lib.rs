@@ -17,6 +17,7 @@ pub mod name_servers;
 pub mod pidfile;
 pub mod policy;
 mod reconcile;
+pub mod router;
 pub mod run;
 mod serve;
 pub mod sockets;

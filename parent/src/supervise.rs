@@ -11,6 +11,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use crate::child::{Child, Heard, Violation};
 use crate::exit::{Exit, Fatal};
 use crate::policy::Routers;
+use crate::router::forwards;
 use crate::run::Daemon;
 
 /// How long a child may take to confine itself.
@@ -90,7 +91,9 @@ impl Daemon<'_> {
     pub(crate) fn tell_link(&mut self) {
         let tunnel = self.facts().tunnel.filter(|_| self.located);
         let name = Text::cut(self.options.name.as_str());
-        let link = Link { tunnel, name, reason: Text::cut(""), forwarding: false };
+        let forwarding = forwards();
+        self.say_forwarding(forwarding);
+        let link = Link { tunnel, name, reason: Text::cut(""), forwarding };
         self.tell(&Event::Link(link), Vec::new());
     }
 

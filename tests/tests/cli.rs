@@ -11,7 +11,9 @@ use isatapd_tests::expect::{self, NO_SIT, status};
 use isatapd_tests::netns::in_new;
 use isatapd_tests::process::output;
 use isatapd_tests::site::isatapd;
-use isatapd_tests::wait::secs;
+use isatapd_tests::wait::{secs, wait_for};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// Runs `command` in an empty namespace until it ends; one that is content with the namespace is
 /// ended after two seconds. Panics if it leaves a link.
@@ -159,6 +161,34 @@ fn bad_values_are_named() {
         refused(&output, status::USAGE, words);
         assert!(!output.stderr.contains(&0x1b), "{arguments:?}: a control character is printed");
     }
+}
+
+/// A router by itself, in an empty namespace.
+const ROUTER: [&str; 5] = ["--locator", "10.0.0.1", "--advertise", "2001:db8::/64", "10.0.0.1"];
+
+#[test]
+fn forwarding_is_on_as_long_as_the_router_runs() {
+    let forwarding = || {
+        let value = fs::read_to_string("/proc/sys/net/ipv6/conf/all/forwarding").expect("IPv6");
+        value.trim_end() == "1"
+    };
+    in_new(|| {
+        assert!(!forwarding());
+        let mut router =
+            Command::new(isatapd()).args(ROUTER).arg("--forward").spawn().expect("run");
+        wait_for(secs(10), "forwarding", || forwarding().then_some(()));
+        kill(Pid::from_raw(router.id().cast_signed()), Signal::SIGTERM).expect("kill");
+        assert_eq!(router.wait().expect("wait").code(), Some(0));
+        assert!(!forwarding());
+    });
+}
+
+#[test]
+fn a_router_that_does_not_forward_says_so() {
+    let output = with(&ROUTER);
+    let lines = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{lines}");
+    assert_eq!(lines.matches("IPv6 forwarding is off").count(), 1, "{lines}");
 }
 
 #[test]
