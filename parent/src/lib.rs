@@ -3,10 +3,13 @@
 //! No byte of the network is read here, and nothing that reads one is linked. The child's requests
 //! are judged in [`policy`]; only what comes out of it reaches [`kernel`].
 
+pub mod backend;
 pub mod bucket;
 pub mod child;
 pub mod cli;
 pub mod daemon;
+mod decide;
+pub mod device;
 pub mod exit;
 pub mod files;
 pub mod kernel;
@@ -22,5 +25,6 @@ pub mod run;
 mod serve;
 pub mod sockets;
 mod supervise;
+mod surroundings;
 pub mod text;
 pub mod tunnel;

@@ -9,10 +9,9 @@ use log::warn;
 
 use crate::child::Child;
 use crate::exit::{Exit, Fatal};
+use crate::kernel::{FORWARDING, forwards};
 use crate::run::Daemon;
 
-/// Whether the host forwards IPv6. To write it sets every interface.
-const FORWARDING: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
 /// How long a router's child may take to tell its hosts that it ends.
 const FAREWELL: Duration = Duration::from_millis(200);
 
@@ -40,15 +39,10 @@ impl Drop for Forwarding {
     }
 }
 
-/// Whether the host forwards IPv6.
-pub fn forwards() -> bool {
-    fs::read_to_string(FORWARDING).is_ok_and(|value| value.trim_end() != "0")
-}
-
 impl Daemon<'_> {
     /// Says if a router's host does not forward IPv6.
-    pub(crate) fn say_forwarding(&mut self, forwards: bool) {
-        let lacks = !forwards && self.options.advertise.is_some();
+    pub(crate) fn say_forwarding(&mut self) {
+        let lacks = !self.forwarding && self.options.advertise.is_some();
         if lacks && !self.said.no_forwarding {
             let name = &self.options.name;
             warn!("{name}: IPv6 forwarding is off; hosts are told that this is no default router");

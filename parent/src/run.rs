@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use isatapd_proto::{Command, Event, Level, RouterWish};
+use isatapd_proto::{Command, Event, Level, RouterWish, Surroundings};
 use isatapd_security::forget_startup_code;
 use isatapd_security::spawn::Plan;
 use log::info;
@@ -14,6 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 
+use crate::backend::Has;
 use crate::bucket::Bucket;
 use crate::child::Child;
 use crate::cli::Options;
@@ -41,6 +42,8 @@ pub(crate) const SETTLED: Duration = Duration::from_secs(3);
 pub struct Resources {
     /// For requests.
     pub netlink: Netlink,
+    /// Which kinds of tunnel this kernel has.
+    pub has: Has,
     /// For the tunnel's Potential Router List.
     pub prl: Prl,
     /// What changes in the kernel.
@@ -71,6 +74,14 @@ pub struct Daemon<'a> {
     pub(crate) located: bool,
     /// The routers that the present child has sockets for.
     pub(crate) sockets: BTreeSet<RouterWish>,
+    /// Whether the present child has the descriptors of the data path.
+    pub(crate) has_path: bool,
+    /// What the present child knows of the surroundings.
+    pub(crate) surroundings: Option<Surroundings>,
+    /// Why the tunnel is of its kind.
+    pub(crate) reason: &'static str,
+    /// Whether the host forwards IPv6, as last told.
+    pub(crate) forwarding: bool,
     /// What was last said of each matter, so that it is said once.
     pub(crate) said: Said,
     /// Whether the child is to be told that names may have an answer now.
@@ -96,6 +107,8 @@ pub(crate) struct Said {
     pub(crate) waits: Option<String>,
     pub(crate) left_out: Vec<String>,
     pub(crate) no_forwarding: bool,
+    pub(crate) backend: Option<String>,
+    pub(crate) sit: bool,
 }
 
 impl<'a> Daemon<'a> {
@@ -120,6 +133,10 @@ impl<'a> Daemon<'a> {
             tunnel: None,
             located: false,
             sockets: BTreeSet::new(),
+            has_path: false,
+            surroundings: None,
+            reason: "",
+            forwarding: false,
             said: Said::default(),
             network_changed: false,
             started: false,

@@ -10,8 +10,8 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use crate::child::{Child, Heard, Violation};
 use crate::exit::{Exit, Fatal};
+use crate::kernel::forwards;
 use crate::policy::Routers;
-use crate::router::forwards;
 use crate::run::Daemon;
 
 /// How long a child may take to confine itself.
@@ -49,7 +49,7 @@ impl Daemon<'_> {
     pub(crate) fn introduce(&mut self) {
         // It knows no router yet: what it is to use comes after it has said which. What is in the
         // kernel stays meanwhile.
-        self.sockets.clear();
+        self.forget_sockets();
         self.routers = Routers::default();
         let version = Text::cut(env!("CARGO_PKG_VERSION"));
         self.tell(&Event::Startup { version }, Vec::new());
@@ -63,6 +63,10 @@ impl Daemon<'_> {
         };
         self.tell(&Event::Config(config), Vec::new());
         self.tell_link();
+        if self.located {
+            // After an error it is done again with the next look.
+            let _ = self.follow_path().and_then(|()| self.follow_surroundings());
+        }
         self.look_soon(Instant::now());
     }
 
@@ -91,10 +95,19 @@ impl Daemon<'_> {
     pub(crate) fn tell_link(&mut self) {
         let tunnel = self.facts().tunnel.filter(|_| self.located);
         let name = Text::cut(self.options.name.as_str());
-        let forwarding = forwards();
-        self.say_forwarding(forwarding);
-        let link = Link { tunnel, name, reason: Text::cut(""), forwarding };
+        let waits = self.said.waits.as_deref().unwrap_or_default();
+        let reason = Text::cut(if self.located { self.reason } else { waits });
+        self.forwarding = forwards();
+        self.say_forwarding();
+        let link = Link { tunnel, name, reason, forwarding: self.forwarding };
         self.tell(&Event::Link(link), Vec::new());
+    }
+
+    /// What the present child was given is of no use to it any more, or to the next one.
+    pub(crate) fn forget_sockets(&mut self) {
+        self.sockets.clear();
+        self.has_path = false;
+        self.surroundings = None;
     }
 
     /// Hears one thing of the child; false if there is no more to hear.

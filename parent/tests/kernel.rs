@@ -245,7 +245,7 @@ fn paths_are_the_kernels() {
     );
     let b = index_of("vb");
     let own = Ipv4Addr::new(10, 0, 0, 2);
-    let mut path = |target: &str, only| netlink.path(target.parse().unwrap(), only).unwrap();
+    let mut path = |target: &str, only| netlink.path(target.parse().unwrap(), only, None).unwrap();
     let direct = Path { oif: a, gateway: None, source: own, kind: PathKind::Unicast };
     assert_eq!(path("10.0.0.101", None), Some(direct));
     let gateway = Some(Ipv4Addr::new(10, 0, 0, 1).into());
@@ -315,6 +315,7 @@ fn expect(monitor: &mut Monitor, expected: Changes, what: &str) {
         seen.links |= more.links;
         seen.ipv4 |= more.ipv4;
         seen.tunnel |= more.tunnel;
+        seen.forwarding |= more.forwarding;
         seen.tunnel_gone |= more.tunnel_gone;
         seen.overrun |= more.overrun;
     }

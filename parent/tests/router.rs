@@ -7,9 +7,8 @@ mod namespace;
 
 use std::fs;
 
-use isatapd::router::{Forwarding, forwards};
-
-const ALL: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
+use isatapd::kernel::{FORWARDING, forwards};
+use isatapd::router::Forwarding;
 
 #[test]
 fn forwarding_is_in_the_end_as_it_was() {
@@ -21,7 +20,7 @@ fn forwarding_is_in_the_end_as_it_was() {
     drop(ours);
     assert!(!forwards());
 
-    fs::write(ALL, "1").unwrap();
+    fs::write(FORWARDING, "1").unwrap();
     drop(Forwarding::switch_on().unwrap());
     assert!(forwards(), "another's is left");
 }
