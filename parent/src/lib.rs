@@ -21,6 +21,7 @@ pub mod notify;
 pub mod pidfile;
 pub mod policy;
 mod reconcile;
+pub mod router;
 pub mod run;
 mod serve;
 pub mod sockets;

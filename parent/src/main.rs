@@ -14,6 +14,7 @@ use isatapd::files::Files;
 use isatapd::kernel::{KernelError, Monitor, Netlink, Prl, TUN_DEVICE, has_tun};
 use isatapd::lock::Lock;
 use isatapd::pidfile::PidFile;
+use isatapd::router::Forwarding;
 use isatapd::run::{Daemon, Resources, signals};
 use isatapd_security::identity::Identity;
 use isatapd_security::parent::{self, Paths};
@@ -78,6 +79,8 @@ fn serve(options: Options, kept: &Kept, readiness: &mut Option<Readiness>) -> Re
     let pid_file = options.pid_file.as_deref().map(PidFile::create).transpose()?;
     // P8: the kernel; what a predecessor left is taken over.
     let (netlink, monitor, has) = open_kernel(&options)?;
+    // As it was at the end, whatever happens in between.
+    let _forwarding = options.forward.then(Forwarding::switch_on).transpose()?;
     // P9 to P11: the child.
     let root = EmptyRoot::new().map_err(os("/run"))?;
     let plan = Plan { program, root, identity };

@@ -96,6 +96,8 @@ pub struct Daemon<'a> {
     pub(crate) looked: Option<Instant>,
     /// Whether the last look ended with an error.
     pub(crate) failed: bool,
+    /// When it ends, once a signal has said so: a router tells its hosts before.
+    pub(crate) ends_by: Option<Instant>,
 }
 
 /// What was last said, by matter.
@@ -104,6 +106,7 @@ pub(crate) struct Said {
     pub(crate) name_server: Option<String>,
     pub(crate) waits: Option<String>,
     pub(crate) left_out: Vec<String>,
+    pub(crate) no_forwarding: bool,
     pub(crate) backend: Option<String>,
     pub(crate) sit: bool,
 }
@@ -142,6 +145,7 @@ impl<'a> Daemon<'a> {
             settled_at: None,
             looked: None,
             failed: false,
+            ends_by: None,
         }
     }
 
@@ -185,7 +189,7 @@ impl<'a> Daemon<'a> {
     fn serve_until_told(&mut self) -> Result<(), Fatal> {
         loop {
             let ready = self.wait()?;
-            if ready.signal && self.take_signals()? {
+            if ready.signal && self.take_signals()? && self.ends_now(Instant::now()) {
                 return Ok(());
             }
             let now = Instant::now();
@@ -197,6 +201,9 @@ impl<'a> Daemon<'a> {
             }
             if ready.child {
                 self.hear_child(now)?;
+            }
+            if self.has_ended(now) {
+                return Ok(());
             }
             if self.look_at.is_some_and(|at| at <= now) {
                 self.look(now)?;
@@ -214,6 +221,7 @@ impl<'a> Daemon<'a> {
         let due = [
             self.look_at,
             self.settled_at,
+            self.ends_by,
             self.child_due(),
             pause.and_then(|p| now.checked_add(p)),
         ];

@@ -98,6 +98,7 @@ impl Daemon<'_> {
         let waits = self.said.waits.as_deref().unwrap_or_default();
         let reason = Text::cut(if self.located { self.reason } else { waits });
         self.forwarding = forwards();
+        self.say_forwarding();
         let link = Link { tunnel, name, reason, forwarding: self.forwarding };
         self.tell(&Event::Link(link), Vec::new());
     }

@@ -26,7 +26,7 @@ pub use name::InterfaceName;
 pub use prl::Prl;
 pub use route::{Path, PathKind, Route};
 pub use sit::{Sit, TunnelSpec};
-pub use surroundings::{AnyRoute, OwnAddress, forwards};
+pub use surroundings::{AnyRoute, FORWARDING, OwnAddress, forwards};
 pub use sysctl::hold_still;
 pub use tun::{TUN_DEVICE, has_tun};
 

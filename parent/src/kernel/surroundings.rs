@@ -14,8 +14,8 @@ use super::{IfIndex, KernelError, Netlink};
 
 /// The table of the host's own addresses (linux/rtnetlink.h).
 const RT_TABLE_LOCAL: u8 = libc::RT_TABLE_LOCAL;
-/// net.ipv6.conf.all.forwarding
-const FORWARDING: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
+/// Whether the host forwards IPv6; to write it sets every interface.
+pub const FORWARDING: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
 
 /// An IPv4 address of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
