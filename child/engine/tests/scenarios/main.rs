@@ -11,10 +11,12 @@
 )]
 
 mod adverts;
+mod by_path;
 mod dns;
 mod faults;
 mod links;
 mod message;
 mod random;
 mod schedule;
+mod tables;
 mod world;
