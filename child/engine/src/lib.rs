@@ -6,6 +6,7 @@
 mod accept;
 mod action;
 mod addrconf;
+mod advertise;
 mod asked;
 mod context;
 mod counters;
@@ -25,14 +26,16 @@ mod wish;
 use std::time::Duration;
 
 use isatapd_proto::{
-    Command, Config, HostName, Level, Link, Outcome, Request, RouterSpec, Seq, State, Tunnel,
-    UnicastV4,
+    Advertise, Command, Config, HostName, Level, Link, Outcome, Request, RouterSpec, Seq, State,
+    Tunnel, UnicastV4,
 };
 
 use self::accept::{Gate, Packet};
 use self::addrconf::Prefixes;
+use self::advertise::Advertiser;
 use self::context::Context;
 use self::counters::Counter;
+use self::learnt::Learnt;
 use self::prl::Prl;
 use self::resolve::Resolver;
 use self::wish::Wishes;
@@ -54,6 +57,7 @@ pub struct Engine {
     gate: Gate,
     prefixes: Prefixes,
     wishes: Wishes,
+    advertiser: Advertiser,
     reported: Option<State>,
 }
 
@@ -70,6 +74,7 @@ impl Engine {
             gate: Gate::default(),
             prefixes: Prefixes::default(),
             wishes: Wishes::default(),
+            advertiser: Advertiser::default(),
             reported: None,
         }
     }
@@ -95,6 +100,7 @@ impl Engine {
             .chain(self.resolver.deadline(&self.prl))
             .chain(self.prl.deadline())
             .chain(self.prefixes.deadline())
+            .chain(self.advertiser.deadline())
             .chain(wishes)
             .min()
     }
@@ -106,7 +112,13 @@ impl Engine {
             Input::Resolver { servers, resolv_conf, hosts } => {
                 self.resolver.files(cx, servers, resolv_conf, hosts);
             }
-            Input::Link(link) => self.follow(link),
+            Input::Link(link) => {
+                let moved = self.advertiser.follow(cx, &link);
+                self.follow(link);
+                if moved {
+                    self.choose_routers();
+                }
+            }
             Input::RouterSocket { slot, router, form } => {
                 let known = self.prl.get_mut(slot).filter(|known| known.address == router);
                 if let Some(router) = known {
@@ -135,24 +147,38 @@ impl Engine {
                 self.prl.retry(cx);
             }
             Input::Command(Command::Dump) => view::dump(self),
-            Input::Command(Command::Stop) => drop(cx.send(Request::Report(State::Finished))),
+            Input::Command(Command::Stop) => {
+                self.advertiser.say_goodbye(cx);
+                cx.send(Request::Report(State::Finished));
+            }
+            Input::Tunnelled { from, packet } if advertise::is_solicitation(packet) => {
+                self.advertiser.solicited(cx, from, packet);
+            }
             Input::Tunnelled { .. } | Input::DataPath(_) | Input::Surroundings(_) => {}
             Input::Timer => {}
         }
     }
 
     fn configure(&mut self, config: Config) {
-        let Config { routers, solicit_interval, prl_refresh, level, advertise: _ } = config;
+        let Config { routers, solicit_interval, prl_refresh, level, advertise } = config;
         self.cx.level = level;
         self.solicit_interval = solicit_interval;
         if self.routers.replace(routers.to_vec()).is_none() {
             self.cx.send(Request::StartupDone);
         }
-        let names = routers.iter().filter_map(|spec| match spec {
-            RouterSpec::Name(name) => Some(name.clone()),
-            RouterSpec::Address(_) => None,
-        });
+        self.take_role(advertise);
+        let names = routers.iter().filter_map(name_of).cloned();
         self.resolver.configure(&mut self.cx, names.collect::<Vec<HostName>>(), prl_refresh);
+    }
+
+    /// Host or router. What a router is itself is its configuration, not what others advertise.
+    fn take_role(&mut self, advertise: Option<Advertise>) {
+        if advertise.is_some() || self.advertiser.is_on() {
+            self.prefixes = advertise.as_ref().map(Prefixes::advertised).unwrap_or_default();
+            self.prl.iter_mut().for_each(|(_, router)| router.learnt = Learnt::default());
+            self.wishes.touch();
+        }
+        self.advertiser.configure(&mut self.cx, advertise);
     }
 
     /// The state of the tunnel, as often as it is told: the same again if the host's network has
@@ -195,12 +221,17 @@ impl Engine {
         if router.learnt.heard.is_none() {
             cx.log(Level::Info, format_args!("router {address}: answers"));
         }
-        router.learnt.apply(cx, address, packet.form, &advert, self.tunnel.map(|t| t.mtu));
+        if self.advertiser.is_on() {
+            router.learnt.heard = Some((cx.now, packet.form));
+            self.advertiser.compare(cx, address, &advert);
+        } else {
+            router.learnt.apply(cx, address, packet.form, &advert, self.tunnel.map(|t| t.mtu));
+            for option in &advert.prefixes {
+                self.prefixes.apply(cx, (packet.slot, address), option);
+            }
+        }
         let interval = self.solicit_interval;
         router.schedule.answer(cx.now, packet.form, &advert, interval, &mut cx.rng);
-        for option in &advert.prefixes {
-            self.prefixes.apply(cx, (packet.slot, address), option);
-        }
         self.wishes.retry();
     }
 
@@ -233,12 +264,13 @@ impl Engine {
         }
         self.tell_wishes(false);
         self.prl.solicit(&mut self.cx);
+        self.advertiser.tick(&mut self.cx);
         self.report();
     }
 
     fn choose_routers(&mut self) {
         let cx = &mut self.cx;
-        let wanted: Vec<UnicastV4> = self
+        let mut wanted: Vec<UnicastV4> = self
             .routers
             .iter()
             .flatten()
@@ -248,6 +280,9 @@ impl Engine {
             })
             .copied()
             .collect();
+        let names: Vec<_> = self.routers.iter().flatten().filter_map(name_of).collect();
+        let names: Vec<_> = names.iter().map(|n| (*n, self.resolver.addresses(n))).collect();
+        self.advertiser.others(cx, &names, &mut wanted);
         let Some(gone) = self.prl.update(cx, &wanted) else { return };
         for slot in &gone {
             self.prefixes.forget(*slot);
@@ -276,12 +311,19 @@ impl Engine {
 
     /// How things stand; `None` before the names have been asked for.
     fn state(&self) -> Option<State> {
-        if self.tunnel.is_some() && self.wishes.works() {
+        if self.tunnel.is_some() && (self.advertiser.is_on() || self.wishes.works()) {
             Some(State::Working)
         } else if self.prl.iter().next().is_some() {
             Some(State::AwaitingRouters)
         } else {
             self.resolver.all_asked().then_some(State::AwaitingNames)
         }
+    }
+}
+
+const fn name_of(spec: &RouterSpec) -> Option<&HostName> {
+    match spec {
+        RouterSpec::Name(name) => Some(name),
+        RouterSpec::Address(_) => None,
     }
 }
