@@ -2,8 +2,9 @@
 //! section 5.5.3).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use isatapd_proto::{Level, Lifetime, MAX_ADDRESSES, OnLinkPrefix, Slot, UnicastV4};
+use isatapd_proto::{Advertise, Level, Lifetime, MAX_ADDRESSES, OnLinkPrefix, Slot, UnicastV4};
 
 use crate::Instant;
 use crate::context::Context;
@@ -64,6 +65,19 @@ fn bit_of(slot: u8) -> u64 {
 pub(crate) struct Prefixes(BTreeMap<OnLinkPrefix, Prefix>);
 
 impl Prefixes {
+    /// Those of a router, which are what it is configured to advertise: its own addresses do not
+    /// end. All are on the link for it, also if it does not tell hosts so (RFC 6964 section 3.5).
+    pub(crate) fn advertised(config: &Advertise) -> Self {
+        const PAST: Until = Until::At(Instant::since_boot(Duration::ZERO));
+        let prefixes = config.prefixes.iter().map(|advertised| {
+            let preferred = if advertised.preferred.is_zero() { PAST } else { Until::Forever };
+            let address = Some(Address { valid: Until::Forever, preferred });
+            let on_link = Some(Until::Forever);
+            (advertised.prefix, Prefix { address, on_link, ..Prefix::default() })
+        });
+        Self(prefixes.collect())
+    }
+
     /// Takes over the Prefix Information option of the router at `slot`.
     pub(crate) fn apply(
         &mut self,

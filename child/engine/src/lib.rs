@@ -6,6 +6,7 @@
 mod accept;
 mod action;
 mod addrconf;
+mod advertise;
 mod asked;
 mod context;
 mod counters;
@@ -29,18 +30,19 @@ use std::time::Duration;
 
 use isatapd_datapath::Role;
 use isatapd_proto::{
-    Backend, Command, Config, DataPath, HostName, Level, Link, Outcome, Request, RouterSpec, Seq,
-    State, Tunnel, UnicastV4,
+    Advertise, Backend, Command, Config, DataPath, HostName, Level, Link, Outcome, Request,
+    RouterSpec, Seq, State, Tunnel, UnicastV4,
 };
 
 use self::accept::{Gate, Packet, Reason};
 use self::addrconf::Prefixes;
+use self::advertise::Advertiser;
 use self::context::Context;
 use self::counters::Counter;
+use self::learnt::Learnt;
 use self::prl::Prl;
 use self::resolve::Resolver;
 use self::table::{Known, Tables};
-use self::tunnelled::{ROUTER_ADVERTISEMENT, ROUTER_SOLICITATION};
 use self::wire::icmp6;
 use self::wish::Wishes;
 
@@ -56,13 +58,13 @@ pub struct Engine {
     routers: Option<Vec<RouterSpec>>,
     solicit_interval: Option<Duration>,
     tunnel: Option<Tunnel>,
-    role: Role,
     tables: Tables,
     resolver: Resolver,
     prl: Prl,
     gate: Gate,
     prefixes: Prefixes,
     wishes: Wishes,
+    advertiser: Advertiser,
     reported: Option<State>,
 }
 
@@ -74,13 +76,13 @@ impl Engine {
             routers: None,
             solicit_interval: None,
             tunnel: None,
-            role: Role::Host,
             tables: Tables::default(),
             resolver: Resolver::default(),
             prl: Prl::default(),
             gate: Gate::default(),
             prefixes: Prefixes::default(),
             wishes: Wishes::default(),
+            advertiser: Advertiser::default(),
             reported: None,
         }
     }
@@ -106,6 +108,7 @@ impl Engine {
             .chain(self.resolver.deadline(&self.prl))
             .chain(self.prl.deadline())
             .chain(self.prefixes.deadline())
+            .chain(self.advertiser.deadline())
             .chain(wishes)
             .min()
     }
@@ -118,7 +121,13 @@ impl Engine {
             Input::Resolver { servers, resolv_conf, hosts } => {
                 self.resolver.files(cx, servers, resolv_conf, hosts);
             }
-            Input::Link(link) => self.follow(link),
+            Input::Link(link) => {
+                let moved = self.advertiser.follow(cx, &link);
+                self.follow(link);
+                if moved {
+                    self.choose_routers();
+                }
+            }
             Input::RouterSocket { slot, router, form } => {
                 let known = self.prl.get_mut(slot).filter(|known| known.address == router);
                 if let Some(router) = known.filter(|_| !by_path) {
@@ -147,9 +156,15 @@ impl Engine {
                 self.prl.retry(cx);
             }
             Input::Command(Command::Dump) => view::dump(self),
-            Input::Command(Command::Stop) => drop(cx.send(Request::Report(State::Finished))),
+            Input::Command(Command::Stop) => {
+                self.advertiser.say_goodbye(cx);
+                cx.send(Request::Report(State::Finished));
+            }
             Input::DataPath(path) if by_path => self.open(path),
             Input::Surroundings(surroundings) => self.tables.surroundings = surroundings,
+            Input::Tunnelled { from, packet } if advertise::is_solicitation(packet) => {
+                self.advertiser.solicited(cx, from, packet);
+            }
             Input::Tunnelled { from, packet } => self.tunnelled(from, packet),
             Input::DataPath(_) | Input::Timer => {}
         }
@@ -158,16 +173,23 @@ impl Engine {
     fn configure(&mut self, config: Config) {
         let Config { routers, solicit_interval, prl_refresh, level, advertise } = config;
         self.cx.level = level;
-        self.role = if advertise.is_some() { Role::Router } else { Role::Host };
         self.solicit_interval = solicit_interval;
         if self.routers.replace(routers.to_vec()).is_none() {
             self.cx.send(Request::StartupDone);
         }
-        let names = routers.iter().filter_map(|spec| match spec {
-            RouterSpec::Name(name) => Some(name.clone()),
-            RouterSpec::Address(_) => None,
-        });
+        self.take_role(advertise);
+        let names = routers.iter().filter_map(name_of).cloned();
         self.resolver.configure(&mut self.cx, names.collect::<Vec<HostName>>(), prl_refresh);
+    }
+
+    /// Host or router. What a router is itself is its configuration, not what others advertise.
+    fn take_role(&mut self, advertise: Option<Advertise>) {
+        if advertise.is_some() || self.advertiser.is_on() {
+            self.prefixes = advertise.as_ref().map(Prefixes::advertised).unwrap_or_default();
+            self.prl.iter_mut().for_each(|(_, router)| router.learnt = Learnt::default());
+            self.wishes.touch();
+        }
+        self.advertiser.configure(&mut self.cx, advertise);
     }
 
     /// The state of the tunnel, as often as it is told: the same again if the host's network has
@@ -207,22 +229,16 @@ impl Engine {
         self.prl.close();
     }
 
+    /// What came by the data path and is not a solicitation.
     fn tunnelled(&mut self, from: Ipv4Addr, packet: &[u8]) {
         let cx = &mut self.cx;
         let opened = match icmp6::open(packet) {
             Ok(opened) => opened,
             Err(why) => return self.gate.refuse(cx, from, Reason::Broken(why)),
         };
-        match opened.message.first() {
-            Some(&ROUTER_ADVERTISEMENT) => {
-                match tunnelled::advertisement(&self.prl, self.tables.own(), from, &opened) {
-                    Ok(packet) => self.hear(&packet),
-                    Err(reason) => self.gate.refuse(cx, opened.source, reason),
-                }
-            }
-            // For routers.
-            Some(&ROUTER_SOLICITATION) => {}
-            _ => self.gate.refuse(cx, from, Reason::Kind),
+        match tunnelled::advertisement(&self.prl, self.tables.own(), from, &opened) {
+            Ok(packet) => self.hear(&packet),
+            Err(reason) => self.gate.refuse(cx, opened.source, reason),
         }
     }
 
@@ -237,12 +253,17 @@ impl Engine {
         if router.learnt.heard.is_none() {
             cx.log(Level::Info, format_args!("router {address}: answers"));
         }
-        router.learnt.apply(cx, address, packet.form, &advert, self.tunnel.map(|t| t.mtu));
+        if self.advertiser.is_on() {
+            router.learnt.heard = Some((cx.now, packet.form));
+            self.advertiser.compare(cx, address, &advert);
+        } else {
+            router.learnt.apply(cx, address, packet.form, &advert, self.tunnel.map(|t| t.mtu));
+            for option in &advert.prefixes {
+                self.prefixes.apply(cx, (packet.slot, address), option);
+            }
+        }
         let interval = self.solicit_interval;
         router.schedule.answer(cx.now, packet.form, &advert, interval, &mut cx.rng);
-        for option in &advert.prefixes {
-            self.prefixes.apply(cx, (packet.slot, address), option);
-        }
         self.wishes.retry();
     }
 
@@ -277,11 +298,13 @@ impl Engine {
         self.publish();
         self.tell_wishes(false);
         self.solicit();
+        self.advertiser.tick(&mut self.cx);
         self.report();
     }
 
     fn publish(&mut self) {
-        let Self { role, ref prl, ref prefixes, .. } = *self;
+        let role = if self.advertiser.is_on() { Role::Router } else { Role::Host };
+        let (prl, prefixes) = (&self.prl, &self.prefixes);
         let known = self.tunnel.map(|tunnel| Known { tunnel, role, prl, prefixes });
         self.tables.publish(&mut self.cx, known);
     }
@@ -296,7 +319,7 @@ impl Engine {
 
     fn choose_routers(&mut self) {
         let cx = &mut self.cx;
-        let wanted: Vec<UnicastV4> = self
+        let mut wanted: Vec<UnicastV4> = self
             .routers
             .iter()
             .flatten()
@@ -306,6 +329,9 @@ impl Engine {
             })
             .copied()
             .collect();
+        let names: Vec<_> = self.routers.iter().flatten().filter_map(name_of).collect();
+        let names: Vec<_> = names.iter().map(|n| (*n, self.resolver.addresses(n))).collect();
+        self.advertiser.others(cx, &names, &mut wanted);
         let Some(gone) = self.prl.update(cx, &wanted) else { return };
         for slot in &gone {
             self.prefixes.forget(*slot);
@@ -334,12 +360,19 @@ impl Engine {
 
     /// How things stand; `None` before the names have been asked for.
     fn state(&self) -> Option<State> {
-        if self.tunnel.is_some() && self.wishes.works() {
+        if self.tunnel.is_some() && (self.advertiser.is_on() || self.wishes.works()) {
             Some(State::Working)
         } else if self.prl.iter().next().is_some() {
             Some(State::AwaitingRouters)
         } else {
             self.resolver.all_asked().then_some(State::AwaitingNames)
         }
+    }
+}
+
+const fn name_of(spec: &RouterSpec) -> Option<&HostName> {
+    match spec {
+        RouterSpec::Name(name) => Some(name),
+        RouterSpec::Address(_) => None,
     }
 }

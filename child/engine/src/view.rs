@@ -32,6 +32,7 @@ fn lines(engine: &Engine) -> Vec<String> {
         Some(tunnel) => format!("tunnel: locator {}, MTU {}", tunnel.locator, tunnel.mtu.get()),
         None => "tunnel: none".to_owned(),
     }];
+    lines.extend(engine.advertiser.describe());
     lines.extend(engine.resolver.describe(now, &engine.prl));
     lines.extend(engine.prl.iter().map(|(slot, router)| router_line(slot, router, now)));
     lines.extend(engine.prefixes.iter().map(|(net, p)| prefix_line(net, p, &engine.prl, now)));

@@ -1,5 +1,6 @@
 //! Foreign bytes to typed values, once, and what we send. Nothing here keeps a raw packet.
 
+pub mod build;
 mod cursor;
 pub mod dns;
 pub mod hosts;
