@@ -16,6 +16,7 @@ mod pace;
 mod prl;
 mod resolve;
 mod rng;
+mod show;
 mod solicit;
 mod text;
 mod view;
@@ -35,6 +36,7 @@ use self::context::Context;
 use self::counters::Counter;
 use self::prl::Prl;
 use self::resolve::Resolver;
+use self::show::Facts;
 use self::wish::Wishes;
 
 pub use action::Action;
@@ -49,6 +51,7 @@ pub struct Engine {
     routers: Option<Vec<RouterSpec>>,
     solicit_interval: Option<Duration>,
     tunnel: Option<Tunnel>,
+    facts: Facts,
     resolver: Resolver,
     prl: Prl,
     gate: Gate,
@@ -65,6 +68,7 @@ impl Engine {
             routers: None,
             solicit_interval: None,
             tunnel: None,
+            facts: Facts::default(),
             resolver: Resolver::default(),
             prl: Prl::default(),
             gate: Gate::default(),
@@ -142,7 +146,8 @@ impl Engine {
     }
 
     fn configure(&mut self, config: Config) {
-        let Config { routers, solicit_interval, prl_refresh, level, advertise: _ } = config;
+        let Config { routers, solicit_interval, prl_refresh, level, advertise } = config;
+        self.facts.advertise = advertise;
         self.cx.level = level;
         self.solicit_interval = solicit_interval;
         if self.routers.replace(routers.to_vec()).is_none() {
@@ -157,7 +162,9 @@ impl Engine {
 
     /// The state of the tunnel, as often as it is told: the same again if the host's network has
     /// changed.
-    fn follow(&mut self, Link { tunnel, .. }: Link) {
+    fn follow(&mut self, link: Link) {
+        let tunnel = link.tunnel;
+        self.facts.link = link;
         self.resolver.network_changed(&mut self.cx);
         let before = std::mem::replace(&mut self.tunnel, tunnel);
         if tunnel == before {

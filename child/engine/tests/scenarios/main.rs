@@ -17,4 +17,5 @@ mod links;
 mod message;
 mod random;
 mod schedule;
+mod show;
 mod world;
