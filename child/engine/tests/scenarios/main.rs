@@ -18,5 +18,6 @@ mod links;
 mod message;
 mod random;
 mod schedule;
+mod show;
 mod tables;
 mod world;
