@@ -46,6 +46,11 @@ impl Prefix {
             .filter_map(|slot| Slot::try_from(slot).ok())
     }
 
+    /// The same, a bit for each slot.
+    pub(crate) const fn advertiser_bits(&self) -> u64 {
+        self.advertisers
+    }
+
     fn ends(&self) -> Option<Until> {
         self.address.map(|a| a.valid).into_iter().chain(self.on_link).max()
     }
@@ -101,7 +106,11 @@ impl Prefixes {
             prefix.address = None;
             cx.counters.count(Counter::NoRoom);
         }
-        prefix.advertisers |= bit_of(slot.get());
+        if option.valid.is_zero() {
+            prefix.advertisers &= !bit_of(slot.get());
+        } else {
+            prefix.advertisers |= bit_of(slot.get());
+        }
         prefix.owner = prefix.owner.or(Some(slot));
         if prefix.ends().is_none() {
             self.0.remove(&net);

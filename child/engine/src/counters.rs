@@ -27,6 +27,10 @@ counters! {
     NoRouter = "advertisements dropped: sender not in the list",
     HopLimit = "advertisements dropped: hop limit not 255",
     Source = "advertisements dropped: source not the router's link-local address",
+    Destination = "advertisements dropped: destination not ours",
+    Header = "packets from the tunnel dropped: no ICMPv6 in IPv6",
+    Checksum = "packets from the tunnel dropped: wrong checksum",
+    Kind = "packets from the tunnel dropped: neither solicitation nor advertisement",
     Excess = "advertisements dropped: too many in a second",
     Malformed = "advertisements dropped: malformed",
     OptionMalformed = "options skipped: malformed",
@@ -41,7 +45,6 @@ counters! {
     AdvertsSent = "advertisements sent",
     SolicitNoRouter = "hosts' solicitations dropped: not a router, or no tunnel",
     SolicitMalformed = "hosts' solicitations dropped: malformed",
-    SolicitChecksum = "hosts' solicitations dropped: wrong checksum",
     SolicitHopLimit = "hosts' solicitations dropped: hop limit not 255",
     SolicitSource = "hosts' solicitations dropped: source not an address of the sender on the link",
     SolicitDestination = "hosts' solicitations dropped: destination not ours",
@@ -57,8 +60,14 @@ counters! {
 }
 
 /// All counts.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Counters([u64; Counter::ALL.len()]);
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self([0; Counter::ALL.len()])
+    }
+}
 
 impl Counters {
     /// One more.

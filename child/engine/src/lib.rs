@@ -18,19 +18,23 @@ mod prl;
 mod resolve;
 mod rng;
 mod solicit;
+mod table;
 mod text;
+mod tunnelled;
 mod view;
 pub mod wire;
 mod wish;
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use isatapd_datapath::Role;
 use isatapd_proto::{
-    Advertise, Command, Config, HostName, Level, Link, Outcome, Request, RouterSpec, Seq, State,
-    Tunnel, UnicastV4,
+    Advertise, Backend, Command, Config, DataPath, HostName, Level, Link, Outcome, Request,
+    RouterSpec, Seq, State, Tunnel, UnicastV4,
 };
 
-use self::accept::{Gate, Packet};
+use self::accept::{Gate, Packet, Reason};
 use self::addrconf::Prefixes;
 use self::advertise::Advertiser;
 use self::context::Context;
@@ -38,6 +42,9 @@ use self::counters::Counter;
 use self::learnt::Learnt;
 use self::prl::Prl;
 use self::resolve::Resolver;
+use self::table::{Known, Tables};
+use self::tunnelled::{ROUTER_ADVERTISEMENT, ROUTER_SOLICITATION};
+use self::wire::icmp6;
 use self::wish::Wishes;
 
 pub use action::Action;
@@ -52,6 +59,8 @@ pub struct Engine {
     routers: Option<Vec<RouterSpec>>,
     solicit_interval: Option<Duration>,
     tunnel: Option<Tunnel>,
+    role: Role,
+    tables: Tables,
     resolver: Resolver,
     prl: Prl,
     gate: Gate,
@@ -69,6 +78,8 @@ impl Engine {
             routers: None,
             solicit_interval: None,
             tunnel: None,
+            role: Role::Host,
+            tables: Tables::default(),
             resolver: Resolver::default(),
             prl: Prl::default(),
             gate: Gate::default(),
@@ -106,6 +117,7 @@ impl Engine {
     }
 
     fn take(&mut self, input: Input<'_>) {
+        let by_path = self.tunnel.is_some_and(|tunnel| tunnel.backend == Backend::Tun);
         let cx = &mut self.cx;
         match input {
             Input::Config(config) => self.configure(config),
@@ -121,7 +133,7 @@ impl Engine {
             }
             Input::RouterSocket { slot, router, form } => {
                 let known = self.prl.get_mut(slot).filter(|known| known.address == router);
-                if let Some(router) = known {
+                if let Some(router) = known.filter(|_| !by_path) {
                     router.schedule.socket(cx.now, form);
                 }
             }
@@ -151,17 +163,17 @@ impl Engine {
                 self.advertiser.say_goodbye(cx);
                 cx.send(Request::Report(State::Finished));
             }
-            Input::Tunnelled { from, packet } if advertise::is_solicitation(packet) => {
-                self.advertiser.solicited(cx, from, packet);
-            }
-            Input::Tunnelled { .. } | Input::DataPath(_) | Input::Surroundings(_) => {}
-            Input::Timer => {}
+            Input::DataPath(path) if by_path => self.open(path),
+            Input::Surroundings(surroundings) => self.tables.surroundings = surroundings,
+            Input::Tunnelled { from, packet } => self.tunnelled(from, packet),
+            Input::DataPath(_) | Input::Timer => {}
         }
     }
 
     fn configure(&mut self, config: Config) {
         let Config { routers, solicit_interval, prl_refresh, level, advertise } = config;
         self.cx.level = level;
+        self.role = if advertise.is_some() { Role::Router } else { Role::Host };
         self.solicit_interval = solicit_interval;
         if self.routers.replace(routers.to_vec()).is_none() {
             self.cx.send(Request::StartupDone);
@@ -193,12 +205,14 @@ impl Engine {
             return;
         }
         let cx = &mut self.cx;
-        if tunnel.map(|t| t.locator) == before.map(|t| t.locator) {
+        let end = |tunnel: Option<Tunnel>| tunnel.map(|t| (t.locator, t.backend));
+        if end(tunnel) == end(before) {
             // Another MTU.
             self.wishes.touch();
             return;
         }
-        self.prl.close_sockets();
+        self.prl.close();
+        self.tables.close();
         self.prl.retry(cx);
         self.wishes.renew();
         match tunnel {
@@ -207,6 +221,30 @@ impl Engine {
                 cx.log(Level::Notice, format_args!("tunnel: up, locator {locator}, MTU {mtu}"));
             }
             None => cx.log(Level::Notice, format_args!("tunnel: down, no locator")),
+        }
+    }
+
+    /// There is a data path. What was sent by the one before may be lost.
+    fn open(&mut self, path: DataPath) {
+        self.tables.open(path);
+        self.prl.close();
+    }
+
+    fn tunnelled(&mut self, from: Ipv4Addr, packet: &[u8]) {
+        let cx = &mut self.cx;
+        let opened = match icmp6::open(packet) {
+            Ok(opened) => opened,
+            Err(why) => return self.gate.refuse(cx, from, Reason::Broken(why)),
+        };
+        match opened.message.first() {
+            Some(&ROUTER_ADVERTISEMENT) => {
+                match tunnelled::advertisement(&self.prl, self.tables.own(), from, &opened) {
+                    Ok(packet) => self.hear(&packet),
+                    Err(reason) => self.gate.refuse(cx, opened.source, reason),
+                }
+            }
+            Some(&ROUTER_SOLICITATION) => self.advertiser.solicited(cx, from, &opened),
+            _ => self.gate.refuse(cx, from, Reason::Kind),
         }
     }
 
@@ -262,10 +300,26 @@ impl Engine {
         if self.resolver.take_changed() {
             self.choose_routers();
         }
+        // Before there are addresses and routes in the kernel.
+        self.publish();
         self.tell_wishes(false);
-        self.prl.solicit(&mut self.cx);
+        self.solicit();
         self.advertiser.tick(&mut self.cx);
         self.report();
+    }
+
+    fn publish(&mut self) {
+        let Self { role, ref prl, ref prefixes, .. } = *self;
+        let known = self.tunnel.map(|tunnel| Known { tunnel, role, prl, prefixes });
+        self.tables.publish(&mut self.cx, known);
+    }
+
+    fn solicit(&mut self) {
+        let by_path = self.tunnel.filter(|_| self.tables.is_open()).map(|tunnel| tunnel.locator);
+        if by_path.is_some() {
+            self.prl.open(self.cx.now);
+        }
+        self.prl.solicit(&mut self.cx, by_path);
     }
 
     fn choose_routers(&mut self) {
@@ -311,7 +365,9 @@ impl Engine {
 
     /// How things stand; `None` before the names have been asked for.
     fn state(&self) -> Option<State> {
-        if self.tunnel.is_some() && (self.advertiser.is_on() || self.wishes.works()) {
+        let router = self.advertiser.is_on();
+        let works = if router { self.tables.is_open() } else { self.wishes.works() };
+        if self.tunnel.is_some() && works {
             Some(State::Working)
         } else if self.prl.iter().next().is_some() {
             Some(State::AwaitingRouters)

@@ -12,10 +12,12 @@
 
 mod advertise;
 mod adverts;
+mod by_path;
 mod dns;
 mod faults;
 mod links;
 mod message;
 mod random;
 mod schedule;
+mod tables;
 mod world;
