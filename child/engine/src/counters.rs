@@ -44,7 +44,6 @@ counters! {
     AdvertsSent = "advertisements sent",
     SolicitNoRouter = "hosts' solicitations dropped: not a router, or no tunnel",
     SolicitMalformed = "hosts' solicitations dropped: malformed",
-    SolicitChecksum = "hosts' solicitations dropped: wrong checksum",
     SolicitHopLimit = "hosts' solicitations dropped: hop limit not 255",
     SolicitSource = "hosts' solicitations dropped: source not an address of the sender on the link",
     SolicitDestination = "hosts' solicitations dropped: destination not ours",

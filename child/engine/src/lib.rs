@@ -46,6 +46,7 @@ use self::resolve::Resolver;
 use self::show::Facts;
 use self::table::{Known, Tables};
 use self::wire::icmp6;
+use self::wire::router_solicit::ROUTER_SOLICITATION;
 use self::wish::Wishes;
 
 pub use action::Action;
@@ -166,9 +167,6 @@ impl Engine {
             }
             Input::DataPath(path) if by_path => self.open(path),
             Input::Surroundings(surroundings) => self.tables.surroundings = surroundings,
-            Input::Tunnelled { from, packet } if advertise::is_solicitation(packet) => {
-                self.advertiser.solicited(cx, from, packet);
-            }
             Input::Tunnelled { from, packet } => self.tunnelled(from, packet),
             Input::DataPath(_) | Input::Timer => {}
         }
@@ -242,9 +240,12 @@ impl Engine {
             Ok(opened) => opened,
             Err(why) => return self.gate.refuse(cx, from, Reason::Broken(why)),
         };
-        match tunnelled::advertisement(&self.prl, self.tables.own(), from, &opened) {
-            Ok(packet) => self.hear(&packet),
-            Err(reason) => self.gate.refuse(cx, opened.source, reason),
+        match opened.message.first() {
+            Some(&ROUTER_SOLICITATION) => self.advertiser.solicited(cx, from, &opened),
+            _ => match tunnelled::advertisement(&self.prl, self.tables.own(), from, &opened) {
+                Ok(packet) => self.hear(&packet),
+                Err(reason) => self.gate.refuse(cx, opened.source, reason),
+            },
         }
     }
 
@@ -366,7 +367,9 @@ impl Engine {
 
     /// How things stand; `None` before the names have been asked for.
     fn state(&self) -> Option<State> {
-        if self.tunnel.is_some() && (self.advertiser.is_on() || self.wishes.works()) {
+        let router = self.advertiser.is_on();
+        let works = if router { self.tables.is_open() } else { self.wishes.works() };
+        if self.tunnel.is_some() && works {
             Some(State::Working)
         } else if self.prl.iter().next().is_some() {
             Some(State::AwaitingRouters)

@@ -7,24 +7,21 @@ use isatapd_proto::{Advertise, UnicastV4};
 
 use super::clients::Client;
 use crate::counters::Counter;
-use crate::wire::{icmp6, router_solicit};
+use crate::wire::icmp6::{ND_HOP_LIMIT, Opened};
+use crate::wire::router_solicit;
 
 /// All-routers, link-local scope: what KAME and Windows XP solicit.
 const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
 const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0);
 
-/// Who sent this `packet`, which came from `from` to `locator`; or why it is dropped.
+/// Who sent this packet, which came from `from` to `locator`; or why it is dropped.
 pub(crate) fn check(
     config: &Advertise,
     locator: UnicastV4,
     from: Ipv4Addr,
-    packet: &[u8],
+    opened: &Opened<'_>,
 ) -> Result<(UnicastV4, Client), Counter> {
-    let opened = icmp6::open(packet).map_err(|broken| match broken {
-        icmp6::Broken::Checksum => Counter::SolicitChecksum,
-        _ => Counter::SolicitMalformed,
-    })?;
-    if opened.hop_limit != icmp6::ND_HOP_LIMIT {
+    if opened.hop_limit != ND_HOP_LIMIT {
         return Err(Counter::SolicitHopLimit);
     }
     router_solicit::check(opened.message).map_err(|_| Counter::SolicitMalformed)?;

@@ -19,18 +19,14 @@ use self::compare::Others;
 use crate::context::Context;
 use crate::counters::Counter;
 use crate::text::{Count, Left};
+use crate::wire::build;
+use crate::wire::icmp6::{self, Opened};
 use crate::wire::router_advert::RouterAdvert;
-use crate::wire::{build, icmp6, router_solicit};
 use crate::{Action, Instant};
 
 /// How long hosts are told to forget what is no longer advertised: as long as they keep an address
 /// after that (RFC 4862 section 5.5.3 (e)).
 const WITHDRAWAL: Duration = Duration::from_hours(2);
-
-/// Whether a tunnelled packet is of ICMPv6 type 133, as far as its octets there say.
-pub(crate) fn is_solicitation(packet: &[u8]) -> bool {
-    packet.get(icmp6::HEADER) == Some(&router_solicit::ROUTER_SOLICITATION)
-}
 
 /// The router role, as far as there is one.
 #[derive(Debug, Default)]
@@ -136,12 +132,12 @@ impl Advertiser {
         self.said_still = still;
     }
 
-    /// A Router Solicitation, or what claims to be one, came from `from`.
-    pub(crate) fn solicited(&mut self, cx: &mut Context, from: Ipv4Addr, packet: &[u8]) {
+    /// What claims to be a Router Solicitation came from `from`.
+    pub(crate) fn solicited(&mut self, cx: &mut Context, from: Ipv4Addr, opened: &Opened<'_>) {
         let (Some(config), Some(locator)) = (&self.config, self.locator) else {
             return cx.counters.count(Counter::SolicitNoRouter);
         };
-        let asked = check::check(config, locator, from, packet).and_then(|(host, client)| {
+        let asked = check::check(config, locator, from, opened).and_then(|(host, client)| {
             let new = self.answers.ask(cx.now, &mut cx.rng, host, client)?;
             Ok((host, new))
         });

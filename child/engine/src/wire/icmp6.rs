@@ -8,7 +8,7 @@ use pnet_packet::util::ipv6_checksum;
 use thiserror::Error;
 
 /// Octets of an IPv6 header.
-pub const HEADER: usize = 40;
+pub(super) const HEADER: usize = 40;
 /// The hop limit of Neighbor Discovery: no router has forwarded the packet (RFC 4861 section 3.1).
 pub const ND_HOP_LIMIT: u8 = 255;
 /// Where the checksum is, in words of 16 bits.

@@ -15,7 +15,7 @@ use super::nd_option::walk;
 use super::router_advert;
 
 /// ICMPv6 type (RFC 4861 section 4.1).
-pub const ROUTER_SOLICITATION: u8 = 133;
+pub(crate) const ROUTER_SOLICITATION: u8 = 133;
 /// Octets before the options.
 const HEADER: usize = 8;
 

@@ -10,6 +10,7 @@
     reason = "a test may panic, and so may what serves it"
 )]
 
+mod advertise;
 mod adverts;
 mod by_path;
 mod dns;
