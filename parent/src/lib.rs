@@ -7,6 +7,7 @@ pub mod backend;
 pub mod bucket;
 pub mod child;
 pub mod cli;
+pub mod control;
 pub mod daemon;
 mod decide;
 pub mod device;

@@ -10,4 +10,5 @@ pub mod inbound;
 pub mod outbound;
 pub mod resolv_conf;
 pub mod router_advert;
+pub mod router_solicit;
 pub mod tunnel;
