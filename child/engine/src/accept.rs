@@ -35,8 +35,6 @@ pub(crate) struct Packet<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Reason {
     Broken(Broken),
-    /// Another ICMPv6 message than is handed to us.
-    Kind,
     NoRouter,
     Destination,
     HopLimit(Option<u8>),
@@ -50,7 +48,6 @@ impl Reason {
         match self {
             Self::Broken(Broken::Checksum) => Counter::Checksum,
             Self::Broken(_) => Counter::Header,
-            Self::Kind => Counter::Kind,
             Self::Destination => Counter::Destination,
             Self::NoRouter => Counter::NoRouter,
             Self::HopLimit(_) => Counter::HopLimit,

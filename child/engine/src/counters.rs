@@ -30,7 +30,6 @@ counters! {
     Destination = "advertisements dropped: destination not ours",
     Header = "packets from the tunnel dropped: no ICMPv6 in IPv6",
     Checksum = "packets from the tunnel dropped: wrong checksum",
-    Kind = "packets from the tunnel dropped: neither solicitation nor advertisement",
     Excess = "advertisements dropped: too many in a second",
     Malformed = "advertisements dropped: malformed",
     OptionMalformed = "options skipped: malformed",

@@ -43,8 +43,8 @@ use self::learnt::Learnt;
 use self::prl::Prl;
 use self::resolve::Resolver;
 use self::table::{Known, Tables};
-use self::tunnelled::{ROUTER_ADVERTISEMENT, ROUTER_SOLICITATION};
 use self::wire::icmp6;
+use self::wire::router_solicit::ROUTER_SOLICITATION;
 use self::wish::Wishes;
 
 pub use action::Action;
@@ -59,7 +59,6 @@ pub struct Engine {
     routers: Option<Vec<RouterSpec>>,
     solicit_interval: Option<Duration>,
     tunnel: Option<Tunnel>,
-    role: Role,
     tables: Tables,
     resolver: Resolver,
     prl: Prl,
@@ -78,7 +77,6 @@ impl Engine {
             routers: None,
             solicit_interval: None,
             tunnel: None,
-            role: Role::Host,
             tables: Tables::default(),
             resolver: Resolver::default(),
             prl: Prl::default(),
@@ -173,7 +171,6 @@ impl Engine {
     fn configure(&mut self, config: Config) {
         let Config { routers, solicit_interval, prl_refresh, level, advertise } = config;
         self.cx.level = level;
-        self.role = if advertise.is_some() { Role::Router } else { Role::Host };
         self.solicit_interval = solicit_interval;
         if self.routers.replace(routers.to_vec()).is_none() {
             self.cx.send(Request::StartupDone);
@@ -230,21 +227,19 @@ impl Engine {
         self.prl.close();
     }
 
+    /// What came by the data path.
     fn tunnelled(&mut self, from: Ipv4Addr, packet: &[u8]) {
         let cx = &mut self.cx;
         let opened = match icmp6::open(packet) {
             Ok(opened) => opened,
             Err(why) => return self.gate.refuse(cx, from, Reason::Broken(why)),
         };
-        match opened.message.first() {
-            Some(&ROUTER_ADVERTISEMENT) => {
-                match tunnelled::advertisement(&self.prl, self.tables.own(), from, &opened) {
-                    Ok(packet) => self.hear(&packet),
-                    Err(reason) => self.gate.refuse(cx, opened.source, reason),
-                }
-            }
-            Some(&ROUTER_SOLICITATION) => self.advertiser.solicited(cx, from, &opened),
-            _ => self.gate.refuse(cx, from, Reason::Kind),
+        if opened.message.first() == Some(&ROUTER_SOLICITATION) {
+            return self.advertiser.solicited(cx, from, &opened);
+        }
+        match tunnelled::advertisement(&self.prl, self.tables.own(), from, &opened) {
+            Ok(packet) => self.hear(&packet),
+            Err(reason) => self.gate.refuse(cx, opened.source, reason),
         }
     }
 
@@ -309,7 +304,8 @@ impl Engine {
     }
 
     fn publish(&mut self) {
-        let Self { role, ref prl, ref prefixes, .. } = *self;
+        let role = if self.advertiser.is_on() { Role::Router } else { Role::Host };
+        let (prl, prefixes) = (&self.prl, &self.prefixes);
         let known = self.tunnel.map(|tunnel| Known { tunnel, role, prl, prefixes });
         self.tables.publish(&mut self.cx, known);
     }

@@ -11,7 +11,7 @@ use isatapd_proto::{DataPath, ForeignRoute, Preference, Surroundings, Tunnel};
 use crate::addrconf::{Address, Prefixes};
 use crate::context::Context;
 use crate::prl::Prl;
-use crate::wish::{self, WantedRoute};
+use crate::wish::{self, WantedAddress, WantedRoute};
 use crate::{Action, Instant};
 
 /// The data path and what it was told.
@@ -69,8 +69,9 @@ fn table(now: Instant, path: DataPath, around: &Surroundings, known: Known<'_>) 
     let Known { tunnel, role, prl, prefixes } = known;
     let Tunnel { locator, mtu, backend: _ } = tunnel;
     let form = UBit::of(locator.get());
-    let formed = wish::addresses(now, prefixes, tunnel)
-        .into_iter()
+    let wanted = wish::addresses(now, prefixes, tunnel);
+    let formed = wanted
+        .iter()
         .map(|wanted| (isatap::address(wanted.prefix.into(), locator, form), wanted.address));
     let formed: Vec<_> = formed.collect();
     let link_local = UBit::BOTH.map(|form| isatap::link_local(locator, form));
@@ -96,7 +97,7 @@ fn table(now: Instant, path: DataPath, around: &Surroundings, known: Known<'_>) 
         on_link: wish::on_link(now, prefixes, tunnel).map(|(prefix, _)| prefix).collect(),
         routes: routes(now, &around.routes, known),
         routers,
-        sources: sources(prefixes),
+        sources: sources(prefixes, &wanted),
         error_source: Some(error_source(now, &formed, isatap::link_local(locator, form))),
     }
 }
@@ -130,11 +131,13 @@ fn learnt_route(now: Instant, prl: &Prl, route: &WantedRoute) -> Option<Route> {
     })
 }
 
-/// RFC 8028 section 3: who must not be passed by with which source.
-fn sources(prefixes: &Prefixes) -> Vec<Source> {
-    let with_address = prefixes.iter().filter(|(_, state)| state.address.is_some());
-    let sources =
-        with_address.map(|(prefix, state)| Source { prefix, advertisers: state.advertiser_bits() });
+/// Who may be given packets with which source (RFC 8028 section 3).
+fn sources(prefixes: &Prefixes, wanted: &[WantedAddress]) -> Vec<Source> {
+    let has_address = |prefix| wanted.iter().any(|address| address.prefix == prefix);
+    let sources = prefixes
+        .iter()
+        .filter(|(prefix, _)| has_address(*prefix))
+        .map(|(prefix, state)| Source { prefix, advertisers: state.advertiser_bits() });
     sources.filter(|source| source.advertisers != 0).collect()
 }
 

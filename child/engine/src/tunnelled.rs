@@ -12,11 +12,6 @@ use crate::solicit::Way;
 use crate::wire::icmp6::{self, Opened};
 use crate::wire::router_solicit;
 
-/// ICMPv6 type of a Router Solicitation (RFC 4861 section 4.1).
-pub(crate) const ROUTER_SOLICITATION: u8 = 133;
-/// ICMPv6 type of a Router Advertisement (RFC 4861 section 4.2).
-pub(crate) const ROUTER_ADVERTISEMENT: u8 = 134;
-
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
 
@@ -30,8 +25,8 @@ pub(crate) fn solicitation(locator: UnicastV4, router: UnicastV4, way: Way) -> V
     icmp6::packet(source, destination, &router_solicit::build())
 }
 
-/// The advertisement that came from the IPv4 address `from`, as if by the socket of that router: what
-/// a socket would have checked holds. `own` are the tunnel's addresses, none without a data path.
+/// What came from the IPv4 address `from`, as if by the socket of that router. `own` are the
+/// tunnel's addresses, none without a data path.
 pub(crate) fn advertisement<'a>(
     prl: &Prl,
     own: &[Ipv6Addr],
