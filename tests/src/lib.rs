@@ -2,6 +2,8 @@
 //!
 //! Only for tests, so it panics when something is not as it must be.
 
+pub mod capture;
+pub mod ctl;
 pub mod daemon;
 pub mod expect;
 pub mod forge;
@@ -10,5 +12,6 @@ pub mod netns;
 pub mod ping;
 pub mod prl;
 pub mod process;
+pub mod routers;
 pub mod site;
 pub mod wait;

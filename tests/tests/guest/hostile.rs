@@ -20,7 +20,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::common::{check_gone, prl};
+use crate::common::{check_gone};
 
 /// After so long a life a child is replaced at once.
 const LIVED: Duration = secs(61);
@@ -263,7 +263,6 @@ fn await_another(parent: Pid, child: Pid) {
 }
 
 #[test]
-#[ignore = "needs a kernel with sit: the guest lane of make test runs it"]
 fn what_is_no_message_ends_the_child_and_nothing_else() {
     let site = site();
     let _replaced = Replaced::new();
@@ -296,7 +295,6 @@ fn what_is_no_message_ends_the_child_and_nothing_else() {
 }
 
 #[test]
-#[ignore = "needs a kernel with sit: the guest lane of make test runs it"]
 fn decent_messages_do_not_add_up() {
     let site = site();
     let replaced = Replaced::new();
@@ -329,7 +327,6 @@ fn decent_messages_do_not_add_up() {
 }
 
 #[test]
-#[ignore = "needs a kernel with sit: the guest lane of make test runs it"]
 fn the_parent_answers_signals_at_any_time() {
     let site = site();
     let _replaced = Replaced::new();
