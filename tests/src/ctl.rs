@@ -32,7 +32,9 @@ pub fn show(namespace: &str, tunnel: &str) -> Option<Value> {
 pub fn counter(namespace: &str, tunnel: &str, name: &str) -> u64 {
     let text = run(namespace, tunnel, &["show", "counters", "-j"]).expect("isatapctl");
     let all: Value = serde_json::from_str(&text).expect("JSON");
-    all.get(name).and_then(Value::as_u64).unwrap_or(0)
+    let rows = all.as_array().expect("a list");
+    let row = rows.iter().find(|row| row.get("what").is_some_and(|what| what == name));
+    row.and_then(|row| row.get("count")?.as_u64()).unwrap_or(0)
 }
 
 /// The Potential Router List, in numeric order; none as long as nobody answers.

@@ -116,8 +116,8 @@ fn length(octets: usize) -> [u8; 2] {
     u16::try_from(octets).expect("a packet of less than 64 KiB").to_be_bytes()
 }
 
-/// RFC 4443 section 2.3.
-fn checksum(from: Ipv6Addr, to: Ipv6Addr, message: &[u8]) -> u16 {
+/// The checksum of an ICMPv6 message (RFC 4443 section 2.3); over one with its checksum in it, 0.
+pub fn checksum(from: Ipv6Addr, to: Ipv6Addr, message: &[u8]) -> u16 {
     let mut all = [from.octets(), to.octets()].concat();
     all.extend([0, 0, length(message.len())[0], length(message.len())[1], 0, 0, 0, 58]);
     all.extend(message);

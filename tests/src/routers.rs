@@ -7,6 +7,8 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use nix::unistd::Pid;
+
 use crate::capture::{Capture, Frame};
 use crate::daemon::Daemon;
 use crate::ip;
@@ -24,13 +26,13 @@ struct Router {
 }
 
 impl Routers {
-    /// Starts a router, or starts it anew: `variables` as `AdvDefaultLifetime=60`.
-    pub fn start(&self, site: &Site, node: &str, variables: &[String]) {
+    /// Starts a router, or starts it anew, with `more` arguments than those that make it one.
+    pub fn start(&self, site: &Site, node: &str, more: &[String]) {
         self.0.borrow_mut().remove(node);
         let prefix = fs::read_to_string(site.file(&node.replace("router", "prefix")));
         let prefix = prefix.expect("the router's prefix");
         let locator = if node == "router1" { ROUTER1 } else { ROUTER2 };
-        let router = start(site, node, prefix.trim(), locator, variables);
+        let router = start(site, node, prefix.trim(), locator, more);
         self.0.borrow_mut().insert(node.to_owned(), router);
     }
 
@@ -51,21 +53,26 @@ impl Routers {
 
     /// What a router has written.
     pub fn log(&self, node: &str) -> String {
-        self.0.borrow().get(node).map(|router| router.daemon.log()).unwrap_or_default()
+        self.0.borrow()[node].daemon.log()
+    }
+
+    /// The privileged process of a router.
+    pub fn pid(&self, node: &str) -> Pid {
+        self.0.borrow()[node].daemon.parent()
     }
 }
 
-fn start(site: &Site, node: &str, prefix: &str, at: Ipv4Addr, variables: &[String]) -> Router {
+fn start(site: &Site, node: &str, prefix: &str, at: Ipv4Addr, more: &[String]) -> Router {
     let heard = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&heard);
     let capture = Capture::start(&site.namespace(node), "eth0", move |frame| {
         count.fetch_add(u64::from(is_solicitation(frame)), Ordering::Relaxed);
     });
     let at = at.to_string();
+    // The lifetimes are radvd's.
+    let prefix = &format!("{prefix},AdvValidLifetime=86400,AdvPreferredLifetime=14400");
     let mut arguments = vec!["--advertise", prefix, "--forward", "--locator", &at];
-    for variable in variables {
-        arguments.extend(["--advertise-set", variable]);
-    }
+    arguments.extend(more.iter().map(String::as_str));
     let daemon = Daemon::on(site, node, &arguments);
     wait_for(secs(20), "the router's address", || {
         let addresses = ip::addresses(&site.namespace(node), "is0");

@@ -11,7 +11,6 @@ use std::time::SystemTime;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-
 use crate::netns::within;
 use crate::ping::Pinger;
 use crate::routers::Routers;
@@ -126,16 +125,20 @@ impl Site {
         if self.has_sit() { &[] } else { &["--backend", "tun"] }
     }
 
+    /// Starts our daemon on a router, with these arguments besides those that make it one.
+    pub fn run_router(&self, node: &str, arguments: &[&str], variables: &[&str]) {
+        let set = variables.iter().map(|v| format!("--advertise-set={}", v.replace(' ', "=")));
+        let arguments: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).chain(set).collect();
+        self.ours.as_ref().expect("our routers").start(self, node, &arguments);
+    }
+
     /// Has a router advertise otherwise from now on: variables of RFC 4861, as
     /// `AdvDefaultLifetime 60`.
     pub fn advertise(&self, node: &str, variables: &[&str]) {
-        if let Some(ours) = &self.ours {
-            let set: Vec<String> = variables.iter().map(|v| v.replace(' ', "=")).collect();
-            return ours.start(self, node, &set);
+        if self.ours.is_some() {
+            return self.run_router(node, &[], variables);
         }
-        // RFC 4861 section 6.2.1: AdvDefaultLifetime is at least MaxRtrAdvInterval.
-        let short = ["MaxRtrAdvInterval 4", "MinRtrAdvInterval 3", "AdvDefaultLifetime 1800"];
-        let lines: Vec<String> = short.iter().chain(variables).map(|v| format!("{v};")).collect();
+        let lines: Vec<String> = variables.iter().map(|v| format!("{v};")).collect();
         let lines = lines.iter().map(String::as_str);
         self.topology(&["ra", node].into_iter().chain(lines).collect::<Vec<_>>());
     }
@@ -150,7 +153,12 @@ impl Site {
 
     /// What our daemon on a router has written.
     pub fn router_log(&self, node: &str) -> String {
-        self.ours.as_ref().map(|ours| ours.log(node)).unwrap_or_default()
+        self.ours.as_ref().expect("our routers").log(node)
+    }
+
+    /// Our daemon on a router: its privileged process.
+    pub fn router_pid(&self, node: &str) -> Pid {
+        self.ours.as_ref().expect("our routers").pid(node)
     }
 
     /// The Potential Router List of the host's tunnel, in numeric order.

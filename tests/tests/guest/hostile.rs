@@ -20,7 +20,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::common::{check_gone};
+use crate::common::check_gone;
 
 /// After so long a life a child is replaced at once.
 const LIVED: Duration = secs(61);

@@ -1,6 +1,13 @@
 //! Scenarios on the daemon's own data path and router, run as root on any kernel that has TUN: the
 //! native lane of `make test` does it, once the programs are staged.
 
+mod connection;
+mod leaks;
+mod peers;
+mod pmtu;
+mod start;
+mod subnets;
+
 #[path = "../scenarios/mod.rs"]
 mod scenarios;
 

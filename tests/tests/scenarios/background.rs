@@ -98,7 +98,10 @@ fn a_pid_file_in_the_foreground() {
     let site = crate::site(&[]);
     let pid_file = site.file("isatapd-test.pid");
     let mut daemon = Daemon::working(&site, &["-p", &pid_file]);
-    assert_eq!(fs::read_to_string(&pid_file).expect("a pid file"), format!("{}\n", daemon.parent()));
+    assert_eq!(
+        fs::read_to_string(&pid_file).expect("a pid file"),
+        format!("{}\n", daemon.parent())
+    );
     assert_eq!(daemon.stop(Signal::SIGTERM).0.code(), Some(0));
     assert!(!Path::new(&pid_file).exists());
 }

@@ -39,7 +39,9 @@ fn no_record() {
     let site = crate::site(&[]);
     site.dns(&[]);
     let daemon = Daemon::start(&site, &[]);
-    stays(3 * crate::QUIET, "alive without routers", || daemon.is_alive() && defaults(&site).is_empty());
+    stays(3 * crate::QUIET, "alive without routers", || {
+        daemon.is_alive() && defaults(&site).is_empty()
+    });
     assert!(daemon.log().lines().count() < 20, "{}", daemon.log());
 }
 

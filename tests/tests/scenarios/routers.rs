@@ -30,7 +30,9 @@ fn both_are_used_and_the_preferred_one_first() {
 #[test]
 fn the_other_stays_when_one_falls_silent() {
     let site = crate::site(&["--shared"]);
-    site.advertise("router1", &["AdvDefaultLifetime 60", "AdvDefaultPreference high"]);
+    // RFC 4861 section 6.2.1: AdvDefaultLifetime is at least MaxRtrAdvInterval.
+    let short = ["MaxRtrAdvInterval 4", "MinRtrAdvInterval 3", "AdvDefaultLifetime 60"];
+    site.advertise("router1", &[&short[..], &["AdvDefaultPreference high"]].concat());
     site.dns(&[ROUTER1, ROUTER2]);
     let _daemon = Daemon::working(&site, &[]);
     await_default(&site, ROUTER1, secs(30));
