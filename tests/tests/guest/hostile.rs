@@ -214,7 +214,7 @@ fn check_tunnel(site: &Site) {
     let local: Ipv4Addr = link.local.parse().expect("our end");
     assert!(["10.0.0.2", "10.9.0.1"].contains(&link.local.as_str()), "{link:?}");
 
-    let prl = prl(site);
+    let prl = site.prl("is0");
     assert!(prl.len() <= 64, "{} routers: {prl:?}", prl.len());
     for router in &prl {
         let path = &rows(site, &format!("route get {router}"))[0];

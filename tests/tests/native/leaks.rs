@@ -23,10 +23,9 @@ fn name(frame: Frame<'_>) -> String {
         return whole();
     }
     let to = &packet[16..20];
-    let first = u16::from_be_bytes([packet[6], packet[7]]) & 0x1fff == 0;
     match packet[9] {
         41 if to == ROUTER1.octets() || to == ROUTER2.octets() => "tunnel".to_owned(),
-        6 | 17 if to == DNS.octets() && first && packet[22..24] == [0, 53] => "DNS".to_owned(),
+        6 | 17 if to == DNS.octets() && packet[22..24] == [0, 53] => "DNS".to_owned(),
         1 if to == DNS.octets() => "ICMP".to_owned(),
         _ => whole(),
     }

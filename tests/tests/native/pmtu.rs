@@ -24,6 +24,9 @@ const DATAGRAMS: [usize; 4] = [100, LEAST - 48, 1400, 4000];
 /// Another address behind the routers: router1's own.
 const OTHER: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 0x101);
 
+/// Whether it was sent, and the packet.
+type Passed = Vec<(bool, Vec<u8>)>;
+
 /// What has left a node by IPv4, protocol 41.
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
@@ -110,7 +113,7 @@ fn packet_too_big_to_the_byte() {
     // The daemon learns the path MTU by this one; by the next destination it knows it already, while
     // the host does not.
     assert!(udp_echo(&host, &inet, INET, 1400));
-    let passed: Arc<Mutex<Vec<(bool, Vec<u8>)>>> = Arc::default();
+    let passed: Arc<Mutex<Passed>> = Arc::default();
     let keep = Arc::clone(&passed);
     let _capture = Capture::start(&host, "is0", move |frame| {
         keep.lock().expect("packets").push((frame.outgoing, frame.packet.to_vec()));

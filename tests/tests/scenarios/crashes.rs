@@ -4,7 +4,7 @@ use isatapd_tests::daemon::{Daemon, run};
 use isatapd_tests::expect::{self, CHILD_ENDED, status};
 use isatapd_tests::ip;
 use isatapd_tests::process::{children, is_alive};
-use isatapd_tests::site::{ROUTER1, Site};
+use isatapd_tests::site::ROUTER1;
 use isatapd_tests::wait::{secs, stays, wait_for};
 use nix::sys::signal::{Signal, kill};
 

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use isatapd_proto::MAX_ROUTERS;
 use isatapd_tests::daemon::Daemon;
-use isatapd_tests::site::{HOST, ROUTER1, Site};
+use isatapd_tests::site::{HOST, ROUTER1};
 use isatapd_tests::wait::{secs, stays, wait_for};
 use nix::sys::signal::Signal;
 

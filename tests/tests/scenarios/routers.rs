@@ -2,7 +2,7 @@
 
 use isatapd_tests::daemon::Daemon;
 use isatapd_tests::ip;
-use isatapd_tests::site::{ROUTER1, ROUTER2, Site};
+use isatapd_tests::site::{ROUTER1, ROUTER2};
 use isatapd_tests::wait::{secs, wait_for};
 
 use crate::common::{

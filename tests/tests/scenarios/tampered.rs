@@ -1,7 +1,7 @@
 //! What others do to the tunnel, and what we must not do to what is theirs.
 
 use isatapd_tests::daemon::Daemon;
-use isatapd_tests::site::{ROUTER1, Site};
+use isatapd_tests::site::ROUTER1;
 use isatapd_tests::wait::{secs, wait_for};
 use nix::sys::signal::Signal;
 
