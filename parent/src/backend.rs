@@ -13,6 +13,8 @@ pub struct Has {
     pub sit: bool,
     /// /dev/net/tun.
     pub tun: bool,
+    /// Settings that can be changed: without, the kernel of a `sit` tunnel goes by advertisements.
+    pub settings: bool,
 }
 
 /// What the choice rests on.
@@ -57,7 +59,7 @@ pub enum Lacks {
 
 /// Who is to encapsulate, and the reason for people.
 pub const fn choose(facts: Facts) -> Result<(Backend, &'static str), Lacks> {
-    let Has { sit, tun } = facts.has;
+    let Has { sit, tun, settings } = facts.has;
     let (backend, reason) = match facts.wanted {
         BackendChoice::Kernel if facts.router => return Err(Lacks::Router),
         BackendChoice::Kernel if !sit => return Err(Lacks::Sit),
@@ -69,6 +71,7 @@ pub const fn choose(facts: Facts) -> Result<(Backend, &'static str), Lacks> {
         BackendChoice::Auto if !sit && !tun => return Err(Lacks::Both),
         BackendChoice::Auto if !sit => (Backend::Tun, "the kernel has no sit"),
         BackendChoice::Auto if !tun => (Backend::Kernel, "there is no /dev/net/tun"),
+        BackendChoice::Auto if !settings => (Backend::Tun, "/proc/sys is read-only"),
         BackendChoice::Auto if !facts.one_next_hop => (
             Backend::Tun,
             "the routers have different IPv4 next hops: the kernel's sit loses packets",
@@ -109,10 +112,21 @@ mod tests {
             (Tun, true, false, true, [TUN, no_tun, TUN, no_tun]),
         ] {
             for ((sit, tun), expected) in has.into_iter().zip(expected) {
-                let has = Has { sit, tun };
+                let has = Has { sit, tun, settings: true };
                 let facts = Facts { wanted, has, router: role, one_next_hop: one, on_tun };
                 assert_eq!(choose(facts).map(|(backend, _)| backend), expected, "{facts:?}");
             }
+        }
+    }
+
+    #[test]
+    fn settings_that_stay_are_a_reason() {
+        for (wanted, expected) in
+            [(BackendChoice::Auto, Backend::Tun), (BackendChoice::Kernel, Backend::Kernel)]
+        {
+            let has = Has { sit: true, tun: true, settings: false };
+            let facts = Facts { wanted, has, router: false, one_next_hop: true, on_tun: false };
+            assert_eq!(choose(facts).map(|(backend, _)| backend), Ok(expected));
         }
     }
 }

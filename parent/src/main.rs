@@ -20,10 +20,12 @@ use isatapd_security::identity::Identity;
 use isatapd_security::parent::{self, Paths};
 use isatapd_security::spawn::{EmptyRoot, Plan, Program};
 use isatapd_security::wash::{Kept, wash};
-use nix::unistd::geteuid;
+use nix::unistd::{AccessFlags, access, geteuid};
 
 /// The child's program. The folder is set by the build.
 const CHILD: &str = concat!(env!("ISATAPD_LIBEXECDIR"), "/isatapd-child");
+/// One of them that is there on every system.
+const SETTINGS_OF_ALL: &str = "/proc/sys/net/ipv6/conf/all/accept_ra";
 /// The kernel's settings of interfaces for IPv6.
 const SETTINGS: &str = "/proc/sys/net/ipv6/conf";
 
@@ -119,7 +121,11 @@ fn look_for_tunnels(options: &Options, netlink: &mut Netlink) -> Result<Has, Fat
     let router = options.advertise.is_some();
     // A driver that is loaded for nothing is in the way.
     let sit_will_do = options.backend != BackendChoice::Tun && !router;
-    let has = Has { sit: sit_will_do && netlink.probe_sit().map_err(kernel)?, tun: has_tun() };
+    let has = Has {
+        sit: sit_will_do && netlink.probe_sit().map_err(kernel)?,
+        tun: has_tun(),
+        settings: access(SETTINGS_OF_ALL, AccessFlags::W_OK).is_ok(),
+    };
     let wanted = options.backend;
     let facts = backend::Facts { wanted, has, router, one_next_hop: true, on_tun: false };
     match backend::choose(facts) {

@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 
 use isatapd_proto::isatap::{self, UBit};
 use isatapd_proto::{DataPath, Lifetime, Mtu, RouterWish};
-use log::warn;
+use log::{debug, warn};
 use nix::errno::Errno;
 
 use crate::device::{Device, Tun, data_path};
@@ -72,7 +72,7 @@ impl Tunnel {
         let mtu = spec.mtu.unwrap_or(Mtu::MIN);
         // It goes with its descriptor if what follows fails.
         let (index, queue) = netlink.create_tun(name, mtu)?;
-        hold_still(name)?;
+        hold_still_if_possible(name)?;
         let device = Device::Tun(Tun::new(queue, &spec)?);
         Ok(Self { device, mtu, ..Self::bare(index, spec) })
     }
@@ -207,7 +207,10 @@ impl Tunnel {
             return Ok(Found::Whole);
         }
         warn!("{}: was set down; set up again", self.spec.name);
-        hold_still(&self.spec.name)?;
+        match self.device {
+            Device::Sit => hold_still(&self.spec.name)?,
+            Device::Tun(_) => hold_still_if_possible(&self.spec.name)?,
+        }
         self.set_link_local(netlink)?;
         netlink.set_up(self.index)?;
         // The kernel has removed the routes.
@@ -379,6 +382,18 @@ impl Tunnel {
             hint: String::new(),
         })?;
         Ok(())
+    }
+}
+
+/// In a container /proc/sys is read-only. The child hands the kernel no advertisement and no
+/// redirect, and sends none of its solicitations, so of a TUN interface that does no harm.
+fn hold_still_if_possible(name: &InterfaceName) -> Result<(), KernelError> {
+    match hold_still(name) {
+        Err(error) if error.errno == Errno::EROFS => {
+            debug!("{error}");
+            Ok(())
+        }
+        result => result,
     }
 }
 
