@@ -18,6 +18,7 @@ use crate::backend::Has;
 use crate::bucket::Bucket;
 use crate::child::Child;
 use crate::cli::Options;
+use crate::control::Control;
 use crate::daemon::Readiness;
 use crate::exit::{Exit, Fatal};
 use crate::files::{Files, Opened};
@@ -50,6 +51,8 @@ pub struct Resources {
     pub monitor: Monitor,
     /// resolv.conf and hosts.
     pub files: Files,
+    /// For the operator's tools; the child serves it.
+    pub control: Control,
     /// SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD.
     pub signals: SignalFd,
     /// How to start a child.
