@@ -6,6 +6,7 @@
 pub mod bucket;
 pub mod child;
 pub mod cli;
+pub mod control;
 pub mod daemon;
 pub mod exit;
 pub mod files;

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use isatapd::child::Child;
 use isatapd::cli::{self, Options, Stop};
+use isatapd::control::Control;
 use isatapd::daemon::{self, Process, Readiness};
 use isatapd::exit::{Exit, Fatal};
 use isatapd::files::Files;
@@ -70,8 +71,9 @@ fn serve(options: Options, kept: &Kept, readiness: &mut Option<Readiness>) -> Re
     let program =
         Program::open(Path::new(CHILD)).map_err(|e| Fatal::new(Exit::Os, e.to_string()))?;
     let signals = signals().map_err(os("signalfd"))?;
-    // P6: nobody else serves this name here, and the pid file.
+    // P6: nobody else serves this name here; the control socket and the pid file.
     let _lock = Lock::take(&options.name)?;
+    let control = Control::open(&options.name)?;
     let pid_file = options.pid_file.as_deref().map(PidFile::create).transpose()?;
     // P8: the kernel; what a predecessor left is taken over.
     let (netlink, monitor) = open_kernel(&options)?;
@@ -87,7 +89,7 @@ fn serve(options: Options, kept: &Kept, readiness: &mut Option<Readiness>) -> Re
         .map_err(|error| Fatal::new(Exit::Os, format!("sandbox: {error}")))?;
     log::debug!("sandbox: {status}");
     // P13, P14
-    let with = Resources { netlink, prl, monitor, files, signals, plan };
+    let with = Resources { netlink, prl, monitor, files, control, signals, plan };
     let ended = Daemon::new(options, with, child, readiness).run();
     drop(pid_file);
     ended

@@ -17,6 +17,7 @@ use nix::sys::signalfd::SignalFd;
 use crate::bucket::Bucket;
 use crate::child::Child;
 use crate::cli::Options;
+use crate::control::Control;
 use crate::daemon::Readiness;
 use crate::exit::{Exit, Fatal};
 use crate::files::{Files, Opened};
@@ -47,6 +48,8 @@ pub struct Resources {
     pub monitor: Monitor,
     /// resolv.conf and hosts.
     pub files: Files,
+    /// For the operator's tools; the child serves it.
+    pub control: Control,
     /// SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD.
     pub signals: SignalFd,
     /// How to start a child.

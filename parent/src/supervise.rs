@@ -61,6 +61,10 @@ impl Daemon<'_> {
             advertise: self.options.advertise.clone(),
         };
         self.tell(&Event::Config(config), Vec::new());
+        match self.with.control.copy() {
+            Ok(socket) => self.tell(&Event::Control, vec![socket]),
+            Err(error) => warn!("control socket: {error}"),
+        }
         self.tell_link();
         self.look_soon(Instant::now());
     }

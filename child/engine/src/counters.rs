@@ -82,8 +82,8 @@ impl Counters {
         }
     }
 
-    /// Those that are not zero.
+    /// All of them.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Counter, u64)> {
-        Counter::ALL.iter().copied().zip(self.0).filter(|(_, count)| *count > 0)
+        Counter::ALL.iter().copied().zip(self.0)
     }
 }

@@ -17,6 +17,7 @@ mod pace;
 mod prl;
 mod resolve;
 mod rng;
+mod show;
 mod solicit;
 mod table;
 mod text;
@@ -42,6 +43,7 @@ use self::counters::Counter;
 use self::learnt::Learnt;
 use self::prl::Prl;
 use self::resolve::Resolver;
+use self::show::Facts;
 use self::table::{Known, Tables};
 use self::wire::icmp6;
 use self::wire::router_solicit::ROUTER_SOLICITATION;
@@ -60,6 +62,7 @@ pub struct Engine {
     solicit_interval: Option<Duration>,
     tunnel: Option<Tunnel>,
     tables: Tables,
+    facts: Facts,
     resolver: Resolver,
     prl: Prl,
     gate: Gate,
@@ -78,6 +81,7 @@ impl Engine {
             solicit_interval: None,
             tunnel: None,
             tables: Tables::default(),
+            facts: Facts::default(),
             resolver: Resolver::default(),
             prl: Prl::default(),
             gate: Gate::default(),
@@ -192,7 +196,9 @@ impl Engine {
 
     /// The state of the tunnel, as often as it is told: the same again if the host's network has
     /// changed.
-    fn follow(&mut self, Link { tunnel, .. }: Link) {
+    fn follow(&mut self, link: Link) {
+        let tunnel = link.tunnel;
+        self.facts.link = link;
         self.resolver.network_changed(&mut self.cx);
         let before = std::mem::replace(&mut self.tunnel, tunnel);
         if tunnel == before {

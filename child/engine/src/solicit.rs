@@ -150,6 +150,16 @@ impl Schedule {
         self.misses > SUSPECT || (self.misses == SUSPECT && waited)
     }
 
+    /// Solicitations since the last answer.
+    pub(crate) const fn unanswered(&self) -> u32 {
+        self.misses
+    }
+
+    /// What the system said to the last solicitation, if it failed.
+    pub(crate) const fn error(&self) -> Option<&Text<64>> {
+        self.error.as_ref()
+    }
+
     /// Whether an advertisement is expected.
     pub(crate) const fn awaits(&self) -> bool {
         self.misses > 0

@@ -168,6 +168,17 @@ impl Wishes {
         [dirty, self.addresses.again, self.routes.again].into_iter().flatten().min()
     }
 
+    /// What the parent did not do.
+    pub(crate) fn trouble(&self) -> Option<&'static str> {
+        let troubled = |asked: &Asked| asked.trouble().then_some(asked.subject());
+        troubled(&self.addresses.asked).or_else(|| troubled(&self.routes.asked))
+    }
+
+    /// All routes, as the parent knows them.
+    pub(crate) fn routes(&self, now: Instant) -> impl Iterator<Item = RouteWish> {
+        self.routes.last.iter().map(move |route| route.wish(now))
+    }
+
     /// Whether the parent knows of a way: an address or a route.
     pub(crate) fn works(&self) -> bool {
         !self.addresses.last.is_empty() || !self.routes.last.is_empty()

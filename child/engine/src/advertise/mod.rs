@@ -56,6 +56,16 @@ impl Advertiser {
         self.config.is_some()
     }
 
+    /// What is configured.
+    pub(crate) const fn config(&self) -> Option<&Advertise> {
+        self.config.as_ref()
+    }
+
+    /// Hosts that wait for an answer, and those answered lately.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        self.answers.counts()
+    }
+
     /// What to advertise from now on; hosts that are known are told of the change.
     pub(crate) fn configure(&mut self, cx: &mut Context, config: Option<Advertise>) {
         if self.config == config {
@@ -214,7 +224,7 @@ impl Advertiser {
     pub(crate) fn describe(&self) -> Vec<String> {
         let Some(config) = &self.config else { return Vec::new() };
         let lifetime = Left(isatapd_proto::Lifetime::of(Some(self.advertised_lifetime())));
-        let (wait, recent) = self.answers.counts();
+        let (wait, recent) = self.counts();
         let prefixes = Count(config.prefixes.len(), "prefix", "es");
         vec![
             format!("router: advertises {prefixes}, lifetime {lifetime}"),
@@ -222,7 +232,8 @@ impl Advertiser {
         ]
     }
 
-    fn advertised_lifetime(&self) -> Duration {
+    /// AdvDefaultLifetime, or zero while we do not forward.
+    pub(crate) fn advertised_lifetime(&self) -> Duration {
         if self.forwards && !self.stops { self.ours.router_lifetime } else { Duration::ZERO }
     }
 }

@@ -19,5 +19,6 @@ mod links;
 mod message;
 mod random;
 mod schedule;
+mod show;
 mod tables;
 mod world;
