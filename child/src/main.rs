@@ -4,6 +4,7 @@
 //! every descriptor it uses comes from the parent. The engine decides; here is the I/O.
 
 mod clock;
+mod datapath;
 mod dns;
 mod icmp6;
 mod io;
@@ -21,8 +22,9 @@ use crate::io::Io;
 use crate::run::run;
 use crate::uplink::Uplink;
 
-/// Descriptors at the most: 0 to 2, IPC, timer; two for each router; DNS; those of one event.
-const DESCRIPTORS: usize = 5 + 2 * MAX_ROUTERS + MAX_DNS_SOCKETS + MAX_FDS;
+/// Descriptors at the most: 0 to 2, IPC, timer, the pair between the threads; those of the data path;
+/// two for each router; DNS; those of two events, as the packet loop may still have to take one.
+const DESCRIPTORS: usize = 7 + MAX_FDS + 2 * MAX_ROUTERS + MAX_DNS_SOCKETS + 2 * MAX_FDS;
 /// EX_OSERR of sysexits.h: the system said no.
 const EX_OSERR: u8 = 71;
 
@@ -43,11 +45,17 @@ fn live(uplink: &Uplink) -> Result<(), Box<dyn std::error::Error>> {
     child::exit_on_panic(move |line| panicked.log(Level::Error, line));
     // C1 to C4: prove that root is gone, give up the rest.
     let confined = child::confine(DESCRIPTORS.try_into()?)?;
-    // What the filter denies to make is made before it.
-    let mut io = Io::new(uplink.clone(), Clock::new()?);
+    // What the filter denies to make is made before it: the packet loop too, with its own filter.
+    let (data_path, worker) = datapath::pair()?;
+    let ended = uplink.clone();
+    let complete = confined.start_data_path(move || {
+        let error = worker.run();
+        ended.log(Level::Error, &format!("data path: {error}"));
+    })?;
+    let mut io = Io::new(uplink.clone(), Clock::new()?, data_path);
     let mut engine = Engine::new(sys::random_seed()?);
     // C5: from here on descriptors come from the parent only.
-    let status = confined.filter()?;
+    let status = complete.filter()?;
     uplink.log(Level::Info, &format!("sandbox: {status}"));
     // C6 to C8: `StartupDone` is the engine's first action, when its configuration is there.
     Ok(run(&mut io, &mut engine)?)

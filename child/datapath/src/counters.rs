@@ -30,6 +30,12 @@ counters! {
     Sent = "packets sent",
     /// Octets of them, without the IPv4 header.
     SentOctets = "octets sent",
+    /// The TUN interface did not take a packet: it is down.
+    NotDelivered = "not taken by the interface",
+    /// IPv4 did not take a packet: no route, no room.
+    NotSent = "not taken by IPv4",
+    /// More solicitations and advertisements than the engine can hear.
+    NotHeard = "solicitations and advertisements beyond what can be heard",
 }
 
 /// All counts, from the start of the process.
