@@ -25,6 +25,8 @@ fn main() -> ExitCode {
         Err(error) => return fail(&uplink, &error),
     };
     let (give, orders) = channel::<String>();
+    // The other thread is not to see the end of orders before the end of the process.
+    let give = std::mem::ManuallyDrop::new(give);
     let (tell, answers) = channel();
     let complete = match confined.start_data_path(move || work(&orders, &tell)) {
         Ok(complete) => complete,
