@@ -20,7 +20,7 @@ use super::{ADDRESS, errors};
 /// the beginnings of packets do not compete for the same lines of the processor's cache.
 pub(super) const EACH: usize = LONGEST + 1 + 21 * 64;
 
-/// What judges packets, and what counts them.
+/// What judges packets, and counts those that it drops; what counts the others.
 pub(super) struct Mover {
     path: Path,
     counters: Arc<Counters>,
@@ -76,7 +76,7 @@ impl Mover {
                         self.counters.add(Counter::NotHeard, 1);
                     }
                 }
-                Inbound::Drop(why) => self.counters.add(why, 1),
+                Inbound::Drop(_) => {}
             }
         }
     }
@@ -98,7 +98,7 @@ impl Mover {
             match self.path.outbound(now, packet, &mut self.answer) {
                 Outbound::Send(outer) => *place = Some((outer, length)),
                 Outbound::Answer(length) => self.give_answer(ends, Some(length)),
-                Outbound::Drop(why) => self.counters.add(why, 1),
+                Outbound::Drop(_) => {}
             }
         }
         for fragment in [false, true] {
@@ -122,8 +122,7 @@ impl Mover {
             Outbound::Send(outer) => {
                 self.send(now, ends, outer.fragment, &[datagram(outer, packet)]);
             }
-            Outbound::Answer(_) => {}
-            Outbound::Drop(why) => self.counters.add(why, 1),
+            Outbound::Answer(_) | Outbound::Drop(_) => {}
         }
     }
 
