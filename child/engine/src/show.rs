@@ -7,7 +7,7 @@ use isatapd_proto::control::{
     Router, Seconds, Show,
 };
 use isatapd_proto::isatap::{UBit, address};
-use isatapd_proto::{Advertise, Bounded, Link, OnLinkPrefix, State, Text, Tunnel, UnicastV4};
+use isatapd_proto::{Bounded, Link, OnLinkPrefix, State, Text, Tunnel, UnicastV4};
 
 use crate::counters::{Counter, Counters};
 use crate::lifetime::{Kept, Until};
@@ -18,14 +18,12 @@ use crate::{Engine, Instant, addrconf, prl};
 pub(crate) struct Facts {
     /// As last told.
     pub(crate) link: Link,
-    /// Router role.
-    pub(crate) advertise: Option<Advertise>,
 }
 
 impl Engine {
     /// How things stand. Without the data path's counters, which are not the engine's.
     pub fn show(&self, now: Instant) -> Show {
-        let Facts { link, advertise } = &self.facts;
+        let Facts { link } = &self.facts;
         let tunnel = self.tunnel;
         let told = self.wishes.trouble().is_none();
         let working = told && self.state() == Some(State::Working);
@@ -35,7 +33,7 @@ impl Engine {
         Show {
             version: Text::cut(env!("CARGO_PKG_VERSION")),
             name: link.name.clone(),
-            role: if advertise.is_some() { Role::Router } else { Role::Host },
+            role: if self.advertiser.is_on() { Role::Router } else { Role::Host },
             working,
             why: Text::cut(&why),
             backend: tunnel.map(|t| t.backend),
@@ -50,7 +48,7 @@ impl Engine {
             dns_servers: self.learnt(now, |router| &router.learnt.rdnss),
             dns_domains: self.learnt(now, |router| &router.learnt.dnssl),
             nat64_prefixes: self.learnt(now, |router| &router.learnt.pref64),
-            advertises: advertise.as_ref().map(advertises),
+            advertises: self.advertises(),
             counters: self.cx.counters.show(false),
         }
     }
@@ -64,7 +62,7 @@ impl Engine {
     fn why(&self, names: &[Name]) -> String {
         let routers = || self.prl.iter().map(|(_, router)| router);
         let nothing = |name: &&Name| name.count == 0;
-        if routers().next().is_none() && self.facts.advertise.is_none() {
+        if routers().next().is_none() && !self.advertiser.is_on() {
             return match names.iter().find(nothing) {
                 None => "it has not been told yet of any router".to_owned(),
                 Some(Name { name, error: Some(error), .. }) => {
@@ -87,6 +85,25 @@ impl Engine {
             return if tried { "no router answers" } else { "no router was asked yet" }.to_owned();
         }
         "routers answer, but advertise neither prefix nor route".to_owned()
+    }
+
+    fn advertises(&self) -> Option<Advertises> {
+        let advertise = self.advertiser.config()?;
+        let (pending, clients) = self.advertiser.counts();
+        let hosts = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let lifetime = self.advertiser.advertised_lifetime().as_secs();
+        let prefixes = advertise.prefixes.iter().map(|offer| Offer {
+            prefix: offer.prefix.net(),
+            valid: Seconds::left(offer.valid),
+            preferred: Seconds::left(offer.preferred),
+        });
+        Some(Advertises {
+            lifetime: Seconds(lifetime.try_into().unwrap_or(u32::MAX)),
+            preference: advertise.preference,
+            prefixes: Bounded::first_of(prefixes),
+            clients: hosts(clients),
+            pending: hosts(pending),
+        })
     }
 
     fn prefix(&self, net: OnLinkPrefix, state: &addrconf::Prefix, now: Instant) -> Prefix {
@@ -165,20 +182,6 @@ fn router(slot: isatapd_proto::Slot, router: &prl::Router, now: Instant) -> Rout
         hop_limit: learnt.hop_limit,
         managed: learnt.managed,
         other: learnt.other,
-    }
-}
-
-fn advertises(advertise: &Advertise) -> Advertises {
-    Advertises {
-        lifetime: Seconds(advertise.lifetime.secs().into()),
-        preference: advertise.preference,
-        prefixes: Bounded::first_of(advertise.prefixes.iter().map(|offer| Offer {
-            prefix: offer.prefix.net(),
-            valid: Seconds::left(offer.valid),
-            preferred: Seconds::left(offer.preferred),
-        })),
-        clients: 0,
-        pending: 0,
     }
 }
 

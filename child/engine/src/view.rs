@@ -14,7 +14,8 @@ const MAX_LINES: usize = 256;
 
 /// Writes the state of `engine` to the log.
 pub(crate) fn dump(engine: &mut Engine) {
-    let lines = lines(&engine.show(engine.cx.now));
+    let mut lines = lines(&engine.show(engine.cx.now));
+    lines.splice(1..1, engine.advertiser.describe());
     let more = lines.len().saturating_sub(MAX_LINES);
     for line in lines.iter().take(MAX_LINES) {
         engine.cx.write(Level::Notice, format_args!("state: {line}"));

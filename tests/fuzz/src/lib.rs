@@ -7,3 +7,4 @@ pub mod dns_reply;
 pub mod hosts;
 pub mod resolv_conf;
 pub mod router_advert;
+pub mod router_solicit;

@@ -10,7 +10,9 @@
     reason = "a test may panic, and so may what serves it"
 )]
 
+mod advertise;
 mod adverts;
+mod by_path;
 mod dns;
 mod faults;
 mod links;
@@ -18,4 +20,5 @@ mod message;
 mod random;
 mod schedule;
 mod show;
+mod tables;
 mod world;
