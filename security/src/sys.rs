@@ -1,5 +1,6 @@
-//! Socket options and ioctls that nix lacks, as functions that cannot be called wrongly.
+//! Socket calls, options and ioctls that nix lacks, as functions that cannot be called wrongly.
 
+mod datagrams;
 mod prl;
 mod socket;
 
@@ -7,6 +8,7 @@ use std::io;
 
 use nix::errno::Errno;
 
+pub use datagrams::{BATCH, Datagram, receive_datagrams, send_datagrams};
 pub use prl::{InterfaceName, MAX_PRL, prl_add, prl_delete, prl_list};
 pub use socket::{
     attach_locked_filter, router_advert_filter, set_icmp6_filter_ra_only, set_receive_buffer_force,
