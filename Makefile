@@ -15,13 +15,13 @@ RELEASE := $(TARGET)/release
 
 help:
 	@echo 'make build                     build isatapd, isatapd-child and isatapctl'
-	@echo 'make demo                      the main job, to look at, in a guest kernel'
+	@echo 'make demo                      the main job, to look at; installs and changes nothing'
 	@echo 'make install                   install them, with manual pages (DESTDIR=, PREFIX=$(PREFIX))'
 	@echo 'make uninstall                 remove what install put there'
 	@echo 'make test                      every test and check; installs what these need'
 	@echo 'make lint                      formatting, clippy, crate rules, manual pages'
 	@echo 'make fuzz                      fuzz each target (SECONDS_EACH=$(SECONDS_EACH))'
-	@echo 'make bench                     start and idle figures beside isatapd 0.9.7'
+	@echo 'make bench                     data path, router, and start and rest beside isatapd 0.9.7'
 	@echo 'make clean                     remove what was built'
 
 # The parent starts $(LIBEXECDIR)/isatapd-child and nothing else: the path is compiled in.
@@ -60,11 +60,8 @@ uninstall:
 	$(RM) $(patsubst man/%,$(DESTDIR)$(MANDIR)/man8/%,$(wildcard man/*.8))
 	for d in $(DIST); do $(RM) $(DESTDIR)$(LIBDIR)/$${d#*:} || exit; done
 
-# Needs a kernel with sit, so it runs in the tests' guest.
-demo:
-	tests/prepare
-	tests/run --stage
-	tests/lab/guest -f tests/lab/demo $(abspath $(RELEASE)/isatapd)
+demo: build
+	tests/lab/demo $(abspath $(RELEASE))
 
 test:
 	tests/prepare
@@ -83,8 +80,7 @@ fuzz:
 
 bench:
 	tests/prepare
-	tests/run --stage
-	tests/lab/guest -f -t 1500 tests/bench/control $(abspath $(RELEASE)/isatapd)
+	tests/run --bench
 
 clean:
 	$(CARGO) clean

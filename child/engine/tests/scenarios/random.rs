@@ -12,12 +12,13 @@ use isatapd_engine::wire::icmp6;
 use isatapd_engine::{Action, Engine, Input, Instant, Table};
 use isatapd_proto::isatap::{UBit, link_local};
 use isatapd_proto::{
-    Backend, Bounded, Command, DataPath, DnsId, ForeignRoute, Link, MAX_ADDRESSES,
+    Advertise, Backend, Bounded, Command, DataPath, DnsId, ForeignRoute, Link, MAX_ADDRESSES,
     MAX_DEFAULT_ROUTERS, MAX_DNS_SOCKETS, MAX_FOREIGN, MAX_INFORMATION_ROUTES, MAX_ON_LINK,
     MAX_ROUTERS, Outcome, Refusal, Request, RouterSpec, Seq, Surroundings, UnicastV4,
 };
 use proptest::prelude::*;
 
+use crate::advertise::{advertise, of};
 use crate::message::{self, Answer};
 use crate::world::{config, data_path, secs, slot, tunnel_by};
 
@@ -38,7 +39,7 @@ enum Event {
     Reply(u8, Reply),
     Failed(u8),
     Done(u8, u8),
-    Command(bool),
+    Command(u8),
     Timer,
 }
 
@@ -71,7 +72,7 @@ fn event() -> impl Strategy<Value = Event> {
             .prop_map(|(id, kind, ttl)| Event::Reply(id, Reply::To(kind, ttl))),
         1 => (0..9_u8).prop_map(Event::Failed),
         4 => (0..12_u8, 0..4_u8).prop_map(|(seq, outcome)| Event::Done(seq, outcome)),
-        1 => any::<bool>().prop_map(Event::Command),
+        1 => (0..4_u8).prop_map(Event::Command),
         4 => Just(Event::Timer),
     ]
 }
@@ -101,8 +102,14 @@ fn packet() -> impl Strategy<Value = Vec<u8>> {
     let options = prop::collection::vec(option, 0..20);
     prop_oneof![
         9 => (any::<u16>(), options).prop_map(|(lifetime, options)| message::advert(lifetime, &options)),
-        1 => prop::collection::vec(any::<u8>(), 0..120),
+        4 => octets_after(&[133, 0, 0, 0, 0, 0, 0, 0]),
+        1 => octets_after(&[]),
     ]
+}
+
+fn octets_after(header: &'static [u8]) -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![4 => Just(Vec::new()), 1 => prop::collection::vec(any::<u8>(), 0..120)]
+        .prop_map(move |octets| [header, &octets].concat())
 }
 
 /// What the engine has asked for and may be answered.
@@ -119,6 +126,11 @@ struct Machine {
     asked: HashMap<Seq, DnsId>,
     backend: Option<Backend>,
     table: Arc<Table>,
+}
+
+fn advertised(how: u8) -> Advertise {
+    let prefix = |number: u8| of(&format!("2001:db8:{number}::"));
+    advertise(&(0..how / 16).map(prefix).collect::<Vec<_>>())
 }
 
 fn router(number: u8) -> UnicastV4 {
@@ -145,6 +157,7 @@ impl Machine {
                 });
                 let mut config = config("");
                 config.routers = Bounded::first_of(specs);
+                config.advertise = (how % 8 == 7).then(|| advertised(*how));
                 config.prl_refresh = (how & 1 == 0).then_some(secs(3600));
                 config.solicit_interval = (how & 2 == 0).then_some(secs((*how).into()));
                 Input::Config(config)
@@ -223,8 +236,9 @@ impl Machine {
                 }
                 Input::Done { seq, outcome }
             }
-            Event::Command(true) => Input::Command(Command::Reload),
-            Event::Command(false) => Input::Command(Command::Dump),
+            Event::Command(0) => Input::Command(Command::Dump),
+            Event::Command(1) => Input::Command(Command::Stop),
+            Event::Command(_) => Input::Command(Command::Reload),
             Event::Timer => Input::Timer,
         };
         let now = Instant::since_boot(self.now);

@@ -1,16 +1,15 @@
 //! What others do to the tunnel, and what we must not do to what is theirs.
 
 use isatapd_tests::daemon::Daemon;
-use isatapd_tests::site::{ROUTER1, Site};
+use isatapd_tests::site::ROUTER1;
 use isatapd_tests::wait::{secs, wait_for};
 use nix::sys::signal::Signal;
 
 use crate::common::{GLOBAL1, address, check_gone, default_by};
 
 #[test]
-#[ignore = "needs a kernel with sit: the guest lane of make test runs it"]
 fn a_tunnel_deleted_or_set_down_is_whole_again() {
-    let site = Site::up(&[]);
+    let site = crate::site(&[]);
     let mut daemon = Daemon::working(&site, &[]);
     for act in ["link del is0", "link set is0 down", "link set is0 down"] {
         site.ip("host", act);
@@ -25,9 +24,8 @@ fn a_tunnel_deleted_or_set_down_is_whole_again() {
 }
 
 #[test]
-#[ignore = "needs a kernel with sit: the guest lane of make test runs it"]
 fn a_route_of_somebody_else_is_not_replaced() {
-    let site = Site::up(&[]);
+    let site = crate::site(&[]);
     // On another interface, with the very metric that ours would have.
     site.ip("host", "link add other type dummy");
     site.ip("host", "link set other up");

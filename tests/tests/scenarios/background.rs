@@ -15,14 +15,13 @@ use nix::unistd::Pid;
 
 use crate::common::check_gone;
 
-const PID_FILE: &str = "/run/isatapd-test.pid";
-
 /// Starts it with an open descriptor 7, as a careless caller does.
 fn background(site: &Site, arguments: &[&str]) -> ExitStatus {
     let host = site.namespace("host");
     Command::new("bash")
         .args(["-c", r#"exec "$@" 7</etc/passwd"#, "-", "ip", "netns", "exec", &host])
         .arg(isatapd())
+        .args(site.host_arguments())
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -31,13 +30,13 @@ fn background(site: &Site, arguments: &[&str]) -> ExitStatus {
 }
 
 #[test]
-#[ignore = "needs a kernel with sit: the guest lane of make test runs it"]
 fn leaves_nothing_of_the_caller_open() {
-    let site = Site::up(&[]);
-    let status = background(&site, &["-d", "-p", PID_FILE]);
+    let site = crate::site(&[]);
+    let pid_file = site.file("isatapd-test.pid");
+    let status = background(&site, &["-d", "-p", &pid_file]);
     assert_eq!(status.code(), Some(0));
     // It has returned, so this is there already.
-    let text = fs::read_to_string(PID_FILE).expect("a pid file");
+    let text = fs::read_to_string(&pid_file).expect("a pid file");
     let parent =
         Pid::from_raw(text.strip_suffix('\n').and_then(|p| p.parse().ok()).expect("a pid"));
     let [child] = children(parent)[..] else { panic!("not one child") };
@@ -57,21 +56,20 @@ fn leaves_nothing_of_the_caller_open() {
     );
     assert!(!descriptors(child).iter().any(|(_, what)| what.contains("isatapd-test.pid")));
 
-    let (second, _) = run(&site, &["-d", "-p", PID_FILE, "-n", "is1"]);
+    let (second, _) = run(&site, &["-d", "-p", &pid_file, "-n", "is1"]);
     expect::exit(second, status::TEMPORARY, "a second instance");
     assert!(is_alive(parent));
     site.reaches_inet();
 
     kill(parent, Signal::SIGTERM).expect("kill");
     wait_for(secs(2), "the end", || (!is_alive(parent) && !is_alive(child)).then_some(()));
-    assert!(!Path::new(PID_FILE).exists(), "the pid file is left");
+    assert!(!Path::new(&pid_file).exists(), "the pid file is left");
     check_gone(&site, "is0");
 }
 
 #[test]
-#[ignore = "needs a kernel with sit: the guest lane of make test runs it"]
 fn tells_that_it_failed() {
-    let site = Site::up(&[]);
+    let site = crate::site(&[]);
     let cases: [(&[&str], i32); 5] = [
         (&["-n", "sixteen-octets-x"], status::USAGE),
         (&["-m", "1000"], status::USAGE),
@@ -96,11 +94,14 @@ fn tells_that_it_failed() {
 }
 
 #[test]
-#[ignore = "needs a kernel with sit: the guest lane of make test runs it"]
 fn a_pid_file_in_the_foreground() {
-    let site = Site::up(&[]);
-    let mut daemon = Daemon::working(&site, &["-p", PID_FILE]);
-    assert_eq!(fs::read_to_string(PID_FILE).expect("a pid file"), format!("{}\n", daemon.parent()));
+    let site = crate::site(&[]);
+    let pid_file = site.file("isatapd-test.pid");
+    let mut daemon = Daemon::working(&site, &["-p", &pid_file]);
+    assert_eq!(
+        fs::read_to_string(&pid_file).expect("a pid file"),
+        format!("{}\n", daemon.parent())
+    );
     assert_eq!(daemon.stop(Signal::SIGTERM).0.code(), Some(0));
-    assert!(!Path::new(PID_FILE).exists());
+    assert!(!Path::new(&pid_file).exists());
 }

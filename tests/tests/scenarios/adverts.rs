@@ -50,9 +50,8 @@ fn routes(site: &Site) -> Vec<Route> {
 }
 
 #[test]
-#[ignore = "needs a kernel with sit: the guest lane of make test runs it"]
 fn bad_ones_are_ignored() {
-    let site = Site::up(&[]);
+    let site = crate::site(&[]);
     let daemon = Daemon::working(&site, &[]);
     let mut marker = Marker(0);
     marker.pass(&site);
@@ -85,9 +84,8 @@ fn bad_ones_are_ignored() {
 }
 
 #[test]
-#[ignore = "needs a kernel with sit: the guest lane of make test runs it"]
 fn an_mtu_out_of_range_is_ignored() {
-    let site = Site::up(&[]);
+    let site = crate::site(&[]);
     let _daemon = Daemon::working(&site, &[]);
     let mut marker = Marker(0);
     for (mtu, want) in [(1300, Some(1300)), (100, None), (9000, None), (1279, None)] {
@@ -106,9 +104,8 @@ fn an_mtu_out_of_range_is_ignored() {
 }
 
 #[test]
-#[ignore = "needs a kernel with sit: the guest lane of make test runs it"]
 fn more_prefixes_than_there_may_be() {
-    let site = Site::up(&[]);
+    let site = crate::site(&[]);
     let daemon = Daemon::working(&site, &[]);
     send(&site, &Advert::default().with(&too_many_prefixes()));
     let count = || ip::addresses(&site.namespace("host"), "is0").len();
@@ -118,9 +115,8 @@ fn more_prefixes_than_there_may_be() {
 }
 
 #[test]
-#[ignore = "needs a kernel with sit: the guest lane of make test runs it"]
 fn lifetime_zero_takes_the_route_but_not_for_good() {
-    let site = Site::up(&[]);
+    let site = crate::site(&[]);
     let daemon = Daemon::working(&site, &[]);
     let solicited = site.solicitations("router1");
     send(&site, &Advert { lifetime: 0, ..Advert::default() });
@@ -134,10 +130,9 @@ fn lifetime_zero_takes_the_route_but_not_for_good() {
 }
 
 #[test]
-#[ignore = "needs a kernel with sit: the guest lane of make test runs it"]
 fn a_short_lifetime_after_a_quiet_time() {
     // 0.9.7 dies of it: its next solicitation is due in the past.
-    let site = Site::up(&[]);
+    let site = crate::site(&[]);
     let daemon = Daemon::working(&site, &[]);
     stays(secs(60), "alive", || daemon.is_alive());
     send(&site, &Advert { lifetime: 30, ..Advert::default() });
@@ -150,9 +145,8 @@ fn a_short_lifetime_after_a_quiet_time() {
 }
 
 #[test]
-#[ignore = "needs a kernel with sit: the guest lane of make test runs it"]
 fn a_flood_does_no_harm() {
-    let site = Site::up(&[]);
+    let site = crate::site(&[]);
     let daemon = Daemon::working(&site, &[]);
     for n in 0..2000_u16 {
         let source = if n % 2 == 0 { ROUTER1 } else { DNS };

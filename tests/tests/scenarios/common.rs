@@ -6,7 +6,6 @@ use std::time::Duration;
 use isatapd_tests::expect::{METRIC_HIGH, METRIC_LOW, METRIC_MEDIUM, SLOTS};
 use isatapd_tests::forge::isatap;
 use isatapd_tests::ip::{self, Address, Route};
-use isatapd_tests::prl;
 use isatapd_tests::site::{HOST, Site};
 use isatapd_tests::wait::wait_for;
 
@@ -28,11 +27,6 @@ pub fn default_by(site: &Site, router: Ipv4Addr) -> Option<Route> {
 /// Waits for the default route by this router.
 pub fn await_default(site: &Site, router: Ipv4Addr, limit: Duration) -> Route {
     wait_for(limit, "the default route", || default_by(site, router))
-}
-
-/// The kernel's PRL of the host's is0.
-pub fn prl(site: &Site) -> Vec<Ipv4Addr> {
-    prl::routers(&site.namespace("host"), "is0")
 }
 
 /// The address on the host's is0.

@@ -4,11 +4,11 @@ use std::net::Ipv4Addr;
 
 use isatapd_proto::MAX_ROUTERS;
 use isatapd_tests::daemon::Daemon;
-use isatapd_tests::site::{HOST, ROUTER1, Site};
+use isatapd_tests::site::{HOST, ROUTER1};
 use isatapd_tests::wait::{secs, stays, wait_for};
 use nix::sys::signal::Signal;
 
-use crate::common::{await_default, check_gone, defaults, prl};
+use crate::common::{await_default, check_gone, defaults};
 
 /// `n` addresses of the site, one of them the router's; only the router answers.
 fn records(n: u8) -> Vec<Ipv4Addr> {
@@ -16,15 +16,14 @@ fn records(n: u8) -> Vec<Ipv4Addr> {
 }
 
 #[test]
-#[ignore = "needs a kernel with sit: the guest lane of make test runs it"]
 fn any_number_of_records() {
-    let site = Site::up(&[]);
+    let site = crate::site(&[]);
     for n in [1, 50, 200] {
         let records = if n == 1 { vec![ROUTER1] } else { records(n) };
         site.dns(&records);
         let mut daemon = Daemon::start(&site, &[]);
         let want = records.len().min(MAX_ROUTERS);
-        wait_for(secs(60), "the whole list", || (prl(&site).len() == want).then_some(()));
+        wait_for(secs(60), "the whole list", || (site.prl("is0").len() == want).then_some(()));
         // Of more than there may be, chance says which ones.
         if want == records.len() {
             await_default(&site, ROUTER1, secs(60));
@@ -36,19 +35,19 @@ fn any_number_of_records() {
 }
 
 #[test]
-#[ignore = "needs a kernel with sit: the guest lane of make test runs it"]
 fn no_record() {
-    let site = Site::up(&[]);
+    let site = crate::site(&[]);
     site.dns(&[]);
     let daemon = Daemon::start(&site, &[]);
-    stays(secs(200), "alive without routers", || daemon.is_alive() && defaults(&site).is_empty());
+    stays(3 * crate::QUIET, "alive without routers", || {
+        daemon.is_alive() && defaults(&site).is_empty()
+    });
     assert!(daemon.log().lines().count() < 20, "{}", daemon.log());
 }
 
 #[test]
-#[ignore = "needs a kernel with sit: the guest lane of make test runs it"]
 fn records_that_are_no_router() {
-    let site = Site::up(&[]);
+    let site = crate::site(&[]);
     let bad = [
         Ipv4Addr::UNSPECIFIED,
         Ipv4Addr::LOCALHOST,
@@ -60,15 +59,14 @@ fn records_that_are_no_router() {
         site.dns(&[bad, ROUTER1]);
         let mut daemon = Daemon::start(&site, &[]);
         await_default(&site, ROUTER1, secs(60));
-        assert_eq!(prl(&site), [ROUTER1], "beside {bad}");
+        assert_eq!(site.prl("is0"), [ROUTER1], "beside {bad}");
         assert_eq!(daemon.stop(Signal::SIGTERM).0.code(), Some(0), "beside {bad}");
     }
 }
 
 #[test]
-#[ignore = "needs a kernel with sit: the guest lane of make test runs it"]
 fn sigterm_while_the_name_server_is_silent() {
-    let site = Site::up(&[]);
+    let site = crate::site(&[]);
     site.signal("dnsmasq", Signal::SIGSTOP);
     let mut daemon = Daemon::start(&site, &[]);
     daemon.child();
@@ -79,9 +77,8 @@ fn sigterm_while_the_name_server_is_silent() {
 }
 
 #[test]
-#[ignore = "needs a kernel with sit: the guest lane of make test runs it"]
 fn a_name_server_that_speaks_again() {
-    let site = Site::up(&[]);
+    let site = crate::site(&[]);
     site.signal("dnsmasq", Signal::SIGSTOP);
     let mut daemon = Daemon::start(&site, &[]);
     daemon.child();
