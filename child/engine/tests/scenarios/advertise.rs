@@ -21,7 +21,7 @@ const NEW: &str = "2001:db8:0:2::";
 const ALL_ROUTERS: &str = "ff02::2";
 const RS: [u8; 8] = [133, 0, 0, 0, 0, 0, 0, 0];
 
-fn of(prefix: &str) -> AdvertisedPrefix {
+pub(crate) fn of(prefix: &str) -> AdvertisedPrefix {
     AdvertisedPrefix {
         prefix: OnLinkPrefix::try_from(prefix.parse::<Ipv6Addr>().unwrap()).unwrap(),
         valid: Lifetime::from_secs(2_592_000),
@@ -31,7 +31,7 @@ fn of(prefix: &str) -> AdvertisedPrefix {
     }
 }
 
-fn advertise(prefixes: &[AdvertisedPrefix]) -> Advertise {
+pub(crate) fn advertise(prefixes: &[AdvertisedPrefix]) -> Advertise {
     Advertise {
         lifetime: 1800.try_into().unwrap(),
         preference: Preference::High,
