@@ -14,24 +14,25 @@ TARGET  := $(or $(CARGO_TARGET_DIR),target)
 RELEASE := $(TARGET)/release
 
 help:
-	@echo 'make build                     build isatapd and isatapd-child'
-	@echo 'make demo                      the main job, to look at, in a guest kernel'
+	@echo 'make build                     build isatapd, isatapd-child and isatapctl'
+	@echo 'make demo                      the main job, to look at; installs and changes nothing'
 	@echo 'make install                   install them, with manual pages (DESTDIR=, PREFIX=$(PREFIX))'
 	@echo 'make uninstall                 remove what install put there'
 	@echo 'make test                      every test and check; installs what these need'
 	@echo 'make lint                      formatting, clippy, crate rules, manual pages'
 	@echo 'make fuzz                      fuzz each target (SECONDS_EACH=$(SECONDS_EACH))'
-	@echo 'make bench                     start and idle figures beside isatapd 0.9.7'
+	@echo 'make bench                     data path, router, and start and rest beside isatapd 0.9.7'
 	@echo 'make clean                     remove what was built'
 
 # The parent starts $(LIBEXECDIR)/isatapd-child and nothing else: the path is compiled in.
-# Both are linked statically: the child has an empty root without a loader, and what runs as root
+# All are linked statically: the child has an empty root without a loader, and what runs as root
 # loads no library. Cargo can do that for one package (not for the macros it uses) by `cargo rustc`.
 STATIC := -- -C target-feature=+crt-static
 build:
 	@$(RM) $(RELEASE)/isatapd.libexecdir
 	ISATAPD_LIBEXECDIR=$(LIBEXECDIR) $(CARGO) rustc --release --locked -p isatapd --bin isatapd $(STATIC)
 	$(CARGO) rustc --release --locked -p isatapd-child --bin isatapd-child $(STATIC)
+	$(CARGO) rustc --release --locked -p isatapctl --bin isatapctl $(STATIC)
 	@echo $(LIBEXECDIR) >$(RELEASE)/isatapd.libexecdir
 
 # file under dist/ : place under LIBDIR
@@ -45,6 +46,7 @@ install:
 	@[ "$$(cat $(RELEASE)/isatapd.libexecdir)" = '$(LIBEXECDIR)' ] || \
 		{ echo 'install: not built for this place: make build LIBEXECDIR=$(LIBEXECDIR)' >&2; exit 1; }
 	$(INSTALL) -D -m 755 $(RELEASE)/isatapd $(DESTDIR)$(SBINDIR)/isatapd
+	$(INSTALL) -D -m 755 $(RELEASE)/isatapctl $(DESTDIR)$(SBINDIR)/isatapctl
 	$(INSTALL) -D -m 755 $(RELEASE)/isatapd-child $(DESTDIR)$(LIBEXECDIR)/isatapd-child
 	$(INSTALL) -d $(DESTDIR)$(MANDIR)/man8
 	$(INSTALL) -m 644 man/*.8 $(DESTDIR)$(MANDIR)/man8
@@ -54,15 +56,12 @@ install:
 		'or useradd --system --home-dir /nonexistent --shell /usr/sbin/nologin _isatapd'
 
 uninstall:
-	$(RM) $(DESTDIR)$(SBINDIR)/isatapd $(DESTDIR)$(LIBEXECDIR)/isatapd-child
+	$(RM) $(DESTDIR)$(SBINDIR)/isatapd $(DESTDIR)$(SBINDIR)/isatapctl $(DESTDIR)$(LIBEXECDIR)/isatapd-child
 	$(RM) $(patsubst man/%,$(DESTDIR)$(MANDIR)/man8/%,$(wildcard man/*.8))
 	for d in $(DIST); do $(RM) $(DESTDIR)$(LIBDIR)/$${d#*:} || exit; done
 
-# Needs a kernel with sit, so it runs in the tests' guest.
-demo:
-	tests/prepare
-	tests/run --stage
-	tests/lab/guest -f tests/lab/demo $(abspath $(RELEASE)/isatapd)
+demo: build
+	tests/lab/demo $(abspath $(RELEASE))
 
 test:
 	tests/prepare
@@ -81,8 +80,7 @@ fuzz:
 
 bench:
 	tests/prepare
-	tests/run --stage
-	tests/lab/guest -f -t 1500 tests/bench/control $(abspath $(RELEASE)/isatapd)
+	tests/run --bench
 
 clean:
 	$(CARGO) clean

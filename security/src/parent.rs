@@ -7,7 +7,7 @@ use crate::spawn::Program;
 use crate::{Status, landlock, prctl, seccomp};
 
 pub use crate::landlock::Paths;
-pub use crate::seccomp::parent::RULES;
+pub use crate::seccomp::parent::{ABSENT, RULES};
 
 /// A capability that the parent keeps.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +31,11 @@ pub const CAPABILITIES: [Capability; 7] = [
     capability("CAP_SETUID", 7, "to start a child: setresuid"),
     capability("CAP_SETPCAP", 8, "to start a child: empty its bounding set, lock its securebits"),
     capability("CAP_NET_ADMIN", 12, "links, addresses, routes, the PRL, per-interface settings"),
-    capability("CAP_NET_RAW", 13, "raw ICMPv6 sockets for the child, bound to the tunnel"),
+    capability(
+        "CAP_NET_RAW",
+        13,
+        "raw sockets for the child, bound to the tunnel or to our end of it",
+    ),
     capability("CAP_SYS_CHROOT", 18, "to start a child: its empty root"),
 ];
 
@@ -48,6 +52,8 @@ pub fn confine(paths: &Paths, program: &Program) -> Result<Status, ConfineError>
     caps::limit(kept())?;
     let version = landlock::allow(paths, program)?;
     let status = Status::read(version, seccomp::calls(RULES))?;
-    seccomp::apply(&seccomp::filter(RULES)?)?;
+    // The first takes its calls back of the second, which must allow them to let it answer.
+    seccomp::apply(&seccomp::absent(ABSENT)?)?;
+    seccomp::apply(&seccomp::filter(&[RULES, ABSENT].concat())?)?;
     Ok(status)
 }

@@ -1,4 +1,4 @@
-//! The daemon on a site's host.
+//! The daemon on a node of a site.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -21,10 +21,15 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts it on the host, with these arguments.
+    /// Starts it on the host, with these arguments after those that the site asks for.
     pub fn start(site: &Site, arguments: &[&str]) -> Self {
+        Self::on(site, "host", &[site.host_arguments(), arguments].concat())
+    }
+
+    /// Starts it on a node, with these arguments.
+    pub fn on(site: &Site, node: &str, arguments: &[&str]) -> Self {
         let log = log_path();
-        let process = command(site, arguments, &log).spawn().expect("isatapd");
+        let process = command(site, node, arguments, &log).spawn().expect("isatapd");
         Self { process, log, sandboxed: None }
     }
 
@@ -101,11 +106,11 @@ pub fn run(site: &Site, arguments: &[&str]) -> (ExitStatus, String) {
     (status, daemon.log())
 }
 
-/// The command that starts the daemon on the host, with its /etc/resolv.conf.
-fn command(site: &Site, arguments: &[&str], log: &Path) -> Command {
+/// The command that starts the daemon on a node, with its /etc/resolv.conf.
+fn command(site: &Site, node: &str, arguments: &[&str], log: &Path) -> Command {
     let log = File::create(log).expect("a log file");
     let mut command = Command::new("ip");
-    command.args(["netns", "exec", &site.namespace("host")]);
+    command.args(["netns", "exec", &site.namespace(node)]);
     command.arg(isatapd()).args(arguments);
     command.stdin(Stdio::null()).stdout(log.try_clone().expect("dup")).stderr(log);
     command

@@ -85,19 +85,7 @@ impl Advert {
     }
 
     fn packet(&self, to4: Ipv4Addr, to6: Ipv6Addr) -> Vec<u8> {
-        let message = self.message(to6);
-        let mut packet = vec![0x45, 0];
-        packet.extend(length(20 + 40 + message.len()));
-        packet.extend([0, 0, 0, 0, 64, 41, 0, 0]); // the kernel fills in identification and sum
-        packet.extend(self.from4.octets());
-        packet.extend(to4.octets());
-        packet.extend([0x60, 0, 0, 0]);
-        packet.extend(length(message.len()));
-        packet.extend([58, self.hops]);
-        packet.extend(self.from6.octets());
-        packet.extend(to6.octets());
-        packet.extend(message);
-        packet
+        packet((self.from4, to4), (self.from6, to6), self.hops, &self.message(to6))
     }
 
     fn message(&self, to6: Ipv6Addr) -> Vec<u8> {
@@ -112,12 +100,42 @@ impl Advert {
     }
 }
 
+/// A Router Solicitation (RFC 4861 section 4.1) in IPv4 and IPv6.
+pub fn solicitation(from: Ipv4Addr, to: Ipv4Addr) -> Vec<u8> {
+    let (from6, to6) = (isatap(from), isatap(to));
+    let mut message = [133, 0, 0, 0, 0, 0, 0, 0];
+    let sum = checksum(from6, to6, &message);
+    message[2..4].copy_from_slice(&sum.to_be_bytes());
+    packet((from, to), (from6, to6), 255, &message)
+}
+
+/// Both headers, from the first to the second of each pair, and an ICMPv6 message.
+fn packet(
+    outer: (Ipv4Addr, Ipv4Addr),
+    inner: (Ipv6Addr, Ipv6Addr),
+    hops: u8,
+    message: &[u8],
+) -> Vec<u8> {
+    let mut packet = vec![0x45, 0];
+    packet.extend(length(20 + 40 + message.len()));
+    packet.extend([0, 0, 0, 0, 64, 41, 0, 0]); // the kernel fills in identification and sum
+    packet.extend(outer.0.octets());
+    packet.extend(outer.1.octets());
+    packet.extend([0x60, 0, 0, 0]);
+    packet.extend(length(message.len()));
+    packet.extend([58, hops]);
+    packet.extend(inner.0.octets());
+    packet.extend(inner.1.octets());
+    packet.extend(message);
+    packet
+}
+
 fn length(octets: usize) -> [u8; 2] {
     u16::try_from(octets).expect("a packet of less than 64 KiB").to_be_bytes()
 }
 
-/// RFC 4443 section 2.3.
-fn checksum(from: Ipv6Addr, to: Ipv6Addr, message: &[u8]) -> u16 {
+/// The checksum of an ICMPv6 message (RFC 4443 section 2.3); over one with its checksum in it, 0.
+pub fn checksum(from: Ipv6Addr, to: Ipv6Addr, message: &[u8]) -> u16 {
     let mut all = [from.octets(), to.octets()].concat();
     all.extend([0, 0, length(message.len())[0], length(message.len())[1], 0, 0, 0, 58]);
     all.extend(message);

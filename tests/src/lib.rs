@@ -2,13 +2,19 @@
 //!
 //! Only for tests, so it panics when something is not as it must be.
 
+pub mod capture;
+pub mod ctl;
 pub mod daemon;
 pub mod expect;
+pub mod flow;
 pub mod forge;
 pub mod ip;
 pub mod netns;
 pub mod ping;
 pub mod prl;
 pub mod process;
+pub mod rdisc6;
+pub mod relay;
+pub mod routers;
 pub mod site;
 pub mod wait;

@@ -75,6 +75,24 @@ impl Drop for Pinger {
     }
 }
 
+/// Whether a single ping is answered in `limit`.
+pub fn answers(namespace: &str, to: Ipv6Addr, limit: Duration) -> bool {
+    within(namespace, || {
+        let (receiver, deadline) = (icmp(), Instant::now() + limit);
+        if !request(to, 1) {
+            return false;
+        }
+        let mut buffer = [0; 2048];
+        while readable(&receiver, deadline) {
+            let n = recv(receiver.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT).unwrap_or(0);
+            if let [ECHO_REPLY, _, _, _, 0, 7, 0, 1, ..] = buffer[..n] {
+                return true;
+            }
+        }
+        false
+    })
+}
+
 fn run(to: Ipv6Addr, stop: &AtomicBool, mut tell: impl FnMut(Answer)) {
     let receiver = icmp();
     let mut sent: HashMap<u16, Instant> = HashMap::new();

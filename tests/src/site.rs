@@ -5,15 +5,17 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::ip;
 use crate::netns::within;
 use crate::ping::Pinger;
+use crate::routers::Routers;
 use crate::wait::{secs, wait_for};
+use crate::{ctl, ip, prl};
 
 /// The host's address on the site.
 pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
@@ -28,15 +30,39 @@ pub const INET: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 1);
 
 /// A site that is up; it goes down when dropped.
 pub struct Site {
-    prefix: &'static str,
+    prefix: String,
+    /// `None`: radvd on sit.
+    ours: Option<Routers>,
 }
 
 impl Site {
-    /// Sets one up, with these options of `topology up`.
+    /// Sets one up, with these options of `topology up`; the host and the routers use sit, and the
+    /// routers have radvd.
     pub fn up(options: &[&str]) -> Self {
+        Self::new(options, None)
+    }
+
+    /// Sets one up, with these options of `topology up`; the host and the routers use isatapd with
+    /// its own data path.
+    pub fn ours(options: &[&str]) -> Self {
+        let site = Self::bare(options);
+        for node in ["router1", "router2"] {
+            site.advertise(node, &[]);
+        }
+        site
+    }
+
+    /// As [`Site::ours`], but no router runs yet.
+    pub fn bare(options: &[&str]) -> Self {
+        Self::new(&[&["--no-sit"], options].concat(), Some(Routers::default()))
+    }
+
+    fn new(options: &[&str], ours: Option<Routers>) -> Self {
         static WARM: OnceLock<()> = OnceLock::new();
+        static NEXT: AtomicU32 = AtomicU32::new(0);
         WARM.get_or_init(warm);
-        let site = Self { prefix: "t-" };
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let site = Self { prefix: format!("t{}-{n}-", std::process::id()), ours };
         site.topology(&[&["up"], options].concat());
         // Duplicate address detection behind the routers would delay their first answers.
         wait_for(secs(60), "the routers' addresses", || {
@@ -56,7 +82,7 @@ impl Site {
     /// Runs `tests/lab/topology`.
     pub fn topology(&self, arguments: &[&str]) {
         let status =
-            Command::new(lab("topology")).args(["-p", self.prefix]).args(arguments).status();
+            Command::new(lab("topology")).args(["-p", &self.prefix]).args(arguments).status();
         assert!(status.expect("topology").success(), "topology {arguments:?}");
     }
 
@@ -84,15 +110,75 @@ impl Site {
         assert!(self.pinger().first_since(now, secs(30)).is_some(), "no ping to inet in 30 s");
     }
 
+    /// A file of this site, by its name.
+    pub fn file(&self, name: &str) -> String {
+        format!("/run/topology/{}/{name}", self.prefix)
+    }
+
+    /// Whether host and routers use sit.
+    pub fn has_sit(&self) -> bool {
+        self.ours.is_none()
+    }
+
+    /// What the daemon on the host is told in any case.
+    pub fn host_arguments(&self) -> &'static [&'static str] {
+        if self.has_sit() { &[] } else { &["--backend", "tun"] }
+    }
+
+    /// Starts our daemon on a router, with these arguments besides those that make it one.
+    pub fn run_router(&self, node: &str, arguments: &[&str], variables: &[&str]) {
+        let set = variables.iter().map(|v| format!("--advertise-set={}", v.replace(' ', "=")));
+        let arguments: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).chain(set).collect();
+        self.ours.as_ref().expect("our routers").start(self, node, &arguments);
+    }
+
+    /// Has a router advertise otherwise from now on: variables of RFC 4861, as
+    /// `AdvDefaultLifetime 60`.
+    pub fn advertise(&self, node: &str, variables: &[&str]) {
+        if self.ours.is_some() {
+            return self.run_router(node, &[], variables);
+        }
+        let lines: Vec<String> = variables.iter().map(|v| format!("{v};")).collect();
+        let lines = lines.iter().map(String::as_str);
+        self.topology(&["ra", node].into_iter().chain(lines).collect::<Vec<_>>());
+    }
+
+    /// Kills what advertises on a router.
+    pub fn silence(&self, node: &str) {
+        match &self.ours {
+            Some(ours) => ours.kill(node),
+            None => self.signal(&node.replace("router", "radvd"), Signal::SIGKILL),
+        }
+    }
+
+    /// What our daemon on a router has written.
+    pub fn router_log(&self, node: &str) -> String {
+        self.ours.as_ref().expect("our routers").log(node)
+    }
+
+    /// Our daemon on a router: its privileged process.
+    pub fn router_pid(&self, node: &str) -> Pid {
+        self.ours.as_ref().expect("our routers").pid(node)
+    }
+
+    /// The Potential Router List of the host's tunnel, in numeric order.
+    pub fn prl(&self, tunnel: &str) -> Vec<Ipv4Addr> {
+        let host = self.namespace("host");
+        if self.has_sit() { prl::routers(&host, tunnel) } else { ctl::routers(&host, tunnel) }
+    }
+
     /// Signals a server of the site: `dnsmasq`, `radvd1` or `radvd2`.
     pub fn signal(&self, server: &str, signal: Signal) {
-        let path = format!("/run/topology/{}/{server}.pid", self.prefix);
+        let path = self.file(&format!("{server}.pid"));
         let pid = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
         kill(Pid::from_raw(pid.trim().parse().expect("a pid")), signal).expect("kill");
     }
 
     /// How many Router Solicitations a node has received.
     pub fn solicitations(&self, node: &str) -> u64 {
+        if let Some(ours) = &self.ours {
+            return ours.solicitations(node);
+        }
         within(&self.namespace(node), || {
             let counters = fs::read_to_string("/proc/thread-self/net/snmp6").expect("snmp6");
             let line = counters.lines().find_map(|l| l.strip_prefix("Icmp6InRouterSolicits"));
@@ -111,8 +197,11 @@ impl Site {
 
 impl Drop for Site {
     fn drop(&mut self) {
+        if let Some(ours) = &self.ours {
+            ours.clear();
+        }
         // Not `topology`: a panic while panicking would hide the first one.
-        let _ = Command::new(lab("topology")).args(["-p", self.prefix, "down"]).status();
+        let _ = Command::new(lab("topology")).args(["-p", &self.prefix, "down"]).status();
     }
 }
 
@@ -147,7 +236,7 @@ fn warm() {
             let _ = file.set_modified(SystemTime::now());
         }
     }
-    for module in ["veth", "bridge", "sit"] {
+    for module in ["veth", "bridge", "sit", "tun"] {
         let _ = Command::new("modprobe").arg(module).output();
     }
 }

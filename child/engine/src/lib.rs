@@ -233,19 +233,19 @@ impl Engine {
         self.prl.close();
     }
 
-    /// What came by the data path and is not a solicitation.
+    /// What came by the data path.
     fn tunnelled(&mut self, from: Ipv4Addr, packet: &[u8]) {
         let cx = &mut self.cx;
         let opened = match icmp6::open(packet) {
             Ok(opened) => opened,
             Err(why) => return self.gate.refuse(cx, from, Reason::Broken(why)),
         };
-        match opened.message.first() {
-            Some(&ROUTER_SOLICITATION) => self.advertiser.solicited(cx, from, &opened),
-            _ => match tunnelled::advertisement(&self.prl, self.tables.own(), from, &opened) {
-                Ok(packet) => self.hear(&packet),
-                Err(reason) => self.gate.refuse(cx, opened.source, reason),
-            },
+        if opened.message.first() == Some(&ROUTER_SOLICITATION) {
+            return self.advertiser.solicited(cx, from, &opened);
+        }
+        match tunnelled::advertisement(&self.prl, self.tables.own(), from, &opened) {
+            Ok(packet) => self.hear(&packet),
+            Err(reason) => self.gate.refuse(cx, opened.source, reason),
         }
     }
 

@@ -9,6 +9,10 @@ const fn prl(number: u64) -> Condition {
     int(1, 0x89f0 + number)
 }
 
+/// TUNSETIFF of linux/if_tun.h.
+#[allow(clippy::unnecessary_cast, reason = "its type differs by architecture and C library")]
+const MAKE_TUN: Condition = int(1, libc::TUNSETIFF as u64);
+
 /// prctl(2): which option.
 const fn option(option: libc::c_int) -> Condition {
     int(0, option.cast_unsigned() as u64)
@@ -20,6 +24,29 @@ const FORK: Condition = Condition {
     width: Width::Long,
     test: Test::Is((libc::CLONE_CHILD_CLEARTID | libc::CLONE_CHILD_SETTID | libc::SIGCHLD) as u64),
 };
+
+/// clone(2) as a thread, as glibc makes one: all is shared.
+const THREAD: Condition = Condition {
+    argument: 0,
+    width: Width::Long,
+    test: Test::Is(
+        (libc::CLONE_VM
+            | libc::CLONE_FS
+            | libc::CLONE_FILES
+            | libc::CLONE_SIGHAND
+            | libc::CLONE_THREAD
+            | libc::CLONE_SYSVSEM
+            | libc::CLONE_SETTLS
+            | libc::CLONE_PARENT_SETTID
+            | libc::CLONE_CHILD_CLEARTID) as u64,
+    ),
+};
+
+/// System calls that seem not to exist (ENOSYS): glibc makes do without.
+pub const ABSENT: &[Rule] = &[rule!(
+    SYS_clone3,
+    "a child's thread: its flags are in memory, where no filter can look; glibc then uses clone"
+)];
 
 /// The parent's system calls.
 pub const RULES: &[Rule] = &[
@@ -53,6 +80,7 @@ pub const RULES: &[Rule] = &[
     rule!(SYS_ioctl, [prl(4)], "read the PRL"),
     rule!(SYS_ioctl, [prl(5)], "add to the PRL"),
     rule!(SYS_ioctl, [prl(6)], "delete from the PRL"),
+    rule!(SYS_ioctl, [MAKE_TUN], "make the TUN interface; Landlock lets no other device be opened"),
     // Files, where Landlock lets us.
     rule!(SYS_inotify_init1, "resolv.conf, hosts"),
     rule!(SYS_inotify_add_watch, "resolv.conf, hosts"),
@@ -121,6 +149,7 @@ pub const RULES: &[Rule] = &[
     rule!(SYS_setfsuid, "proof of ids"),
     rule!(SYS_getgroups, "proof of ids"),
     rule!(SYS_capget, "proof of capabilities"),
+    rule!(SYS_clone, [THREAD], "its data-path thread"),
     rule!(SYS_prctl, [option(libc::PR_CAPBSET_READ)], "proof of capabilities"),
     rule!(SYS_prctl, [option(libc::PR_GET_NO_NEW_PRIVS)], "proof of capabilities"),
     rule!(SYS_prctl, [option(libc::PR_GET_DUMPABLE)], "its status"),

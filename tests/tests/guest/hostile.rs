@@ -20,7 +20,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::common::{check_gone, prl};
+use crate::common::check_gone;
 
 /// After so long a life a child is replaced at once.
 const LIVED: Duration = secs(61);
@@ -214,7 +214,7 @@ fn check_tunnel(site: &Site) {
     let local: Ipv4Addr = link.local.parse().expect("our end");
     assert!(["10.0.0.2", "10.9.0.1"].contains(&link.local.as_str()), "{link:?}");
 
-    let prl = prl(site);
+    let prl = site.prl("is0");
     assert!(prl.len() <= 64, "{} routers: {prl:?}", prl.len());
     for router in &prl {
         let path = &rows(site, &format!("route get {router}"))[0];
@@ -263,7 +263,6 @@ fn await_another(parent: Pid, child: Pid) {
 }
 
 #[test]
-#[ignore = "needs a kernel with sit: the guest lane of make test runs it"]
 fn what_is_no_message_ends_the_child_and_nothing_else() {
     let site = site();
     let _replaced = Replaced::new();
@@ -296,7 +295,6 @@ fn what_is_no_message_ends_the_child_and_nothing_else() {
 }
 
 #[test]
-#[ignore = "needs a kernel with sit: the guest lane of make test runs it"]
 fn decent_messages_do_not_add_up() {
     let site = site();
     let replaced = Replaced::new();
@@ -329,7 +327,6 @@ fn decent_messages_do_not_add_up() {
 }
 
 #[test]
-#[ignore = "needs a kernel with sit: the guest lane of make test runs it"]
 fn the_parent_answers_signals_at_any_time() {
     let site = site();
     let _replaced = Replaced::new();

@@ -1,15 +1,23 @@
 //! Scenarios on a kernel that has sit, run as root inside `tests/lab/guest`: the guest lane of
-//! `make test` does it. One at a time: they share the names of their namespaces.
+//! `make test` does it.
 
-mod adverts;
-mod background;
-mod common;
-mod crashes;
 mod hostile;
-mod late;
-mod names;
 mod no_sit;
-mod routers;
 mod sandbox;
 mod start;
-mod tampered;
+
+#[path = "../scenarios/mod.rs"]
+mod scenarios;
+
+use std::time::Duration;
+
+use isatapd_tests::site::Site;
+use scenarios::common;
+
+/// How long quiet times last: any timer of a minute is over by then.
+const QUIET: Duration = Duration::from_secs(70);
+
+/// Routers are radvd on sit, and the host uses sit.
+fn site(options: &[&str]) -> Site {
+    Site::up(options)
+}

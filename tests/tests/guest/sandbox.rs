@@ -68,7 +68,6 @@ fn check_parent(parent: Pid) {
 }
 
 #[test]
-#[ignore = "needs a kernel with sit: the guest lane of make test runs it"]
 fn of_the_running_pair() {
     let site = Site::up(&[]);
     let mut daemon = Daemon::working(&site, &[]);

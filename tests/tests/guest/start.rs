@@ -2,7 +2,6 @@
 
 use isatapd_tests::daemon::Daemon;
 use isatapd_tests::ip;
-use isatapd_tests::prl;
 use isatapd_tests::process::is_alive;
 use isatapd_tests::site::{ROUTER1, Site};
 use isatapd_tests::wait::{secs, wait_for};
@@ -29,7 +28,7 @@ fn check(case: &Case) {
     assert!(link.up && link.kind == "sit" && link.isatap, "{link:?}");
     assert_eq!((link.local.as_str(), link.ttl, link.mtu), ("10.0.0.2", 64, case.mtu), "{link:?}");
     assert_eq!(link.bound_to.as_deref(), case.bound_to, "{link:?}");
-    assert_eq!(prl::routers(&host, case.tunnel), [ROUTER1]);
+    assert_eq!(site.prl(case.tunnel), [ROUTER1]);
     assert_eq!(site.sysctl(&format!("ipv6/conf/{}/accept_ra", case.tunnel)), "0");
 
     check_addresses(&site, case.tunnel, &[GLOBAL1]);
@@ -65,19 +64,16 @@ const PLAIN: Case =
     Case { arguments: &[], tunnel: "is0", mtu: 1480, bound_to: None, signal: Signal::SIGTERM };
 
 #[test]
-#[ignore = "needs a kernel with sit: the guest lane of make test runs it"]
 fn without_arguments() {
     check(&PLAIN);
 }
 
 #[test]
-#[ignore = "needs a kernel with sit: the guest lane of make test runs it"]
 fn with_a_router_by_address() {
     check(&Case { arguments: &["10.0.0.101"], signal: Signal::SIGINT, ..PLAIN });
 }
 
 #[test]
-#[ignore = "needs a kernel with sit: the guest lane of make test runs it"]
 fn with_every_option() {
     let line =
         &["-n", "is7", "-l", "eth0", "-m", "1280", "-t", "64", "-i", "300", "-D", "120", "isatap"];

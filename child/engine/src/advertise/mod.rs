@@ -11,7 +11,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use isatapd_proto::isatap;
-use isatapd_proto::{Advertise, HostName, Level, Link, UnicastV4};
+use isatapd_proto::{Advertise, Backend, HostName, Level, Link, UnicastV4};
 
 use self::answer::Answers;
 use self::clients::Client;
@@ -98,7 +98,9 @@ impl Advertiser {
 
     /// The state of the tunnel, and whether we forward. Whether this router has got another end.
     pub(crate) fn follow(&mut self, cx: &mut Context, link: &Link) -> bool {
-        let locator = link.tunnel.map(|tunnel| tunnel.locator);
+        // Only the data path brings solicitations.
+        let by_path = link.tunnel.filter(|tunnel| tunnel.backend == Backend::Tun);
+        let locator = by_path.map(|tunnel| tunnel.locator);
         let moved = locator != self.locator;
         if moved {
             self.answers.clear();
@@ -168,8 +170,8 @@ impl Advertiser {
         }
     }
 
-    /// The end is near: all who were answered lately are told at once (RFC 4861 section 6.2.5; one
-    /// advertisement of MAX_FINAL_RTR_ADVERTISEMENTS, as nobody else can lose it on the way).
+    /// The end is near: all who were answered lately are told at once (RFC 4861 section 6.2.5). Once,
+    /// not MAX_FINAL_RTR_ADVERTISEMENTS times: there is no time for more.
     pub(crate) fn say_goodbye(&mut self, cx: &mut Context) {
         self.stops = true;
         self.renew(cx);

@@ -12,7 +12,7 @@ use isatapd_engine::wire::icmp6;
 use isatapd_engine::{Action, Engine, Input, Instant, Table};
 use isatapd_proto::isatap::{UBit, link_local};
 use isatapd_proto::{
-    Backend, Bounded, Command, DataPath, DnsId, ForeignRoute, Link, MAX_ADDRESSES,
+    Advertise, Backend, Bounded, Command, DataPath, DnsId, ForeignRoute, Link, MAX_ADDRESSES,
     MAX_DEFAULT_ROUTERS, MAX_DNS_SOCKETS, MAX_FOREIGN, MAX_INFORMATION_ROUTES, MAX_ON_LINK,
     MAX_ROUTERS, Outcome, Refusal, Request, RouterSpec, Seq, Surroundings, UnicastV4,
 };
@@ -39,7 +39,7 @@ enum Event {
     Reply(u8, Reply),
     Failed(u8),
     Done(u8, u8),
-    Command(bool),
+    Command(u8),
     Timer,
 }
 
@@ -72,7 +72,7 @@ fn event() -> impl Strategy<Value = Event> {
             .prop_map(|(id, kind, ttl)| Event::Reply(id, Reply::To(kind, ttl))),
         1 => (0..9_u8).prop_map(Event::Failed),
         4 => (0..12_u8, 0..4_u8).prop_map(|(seq, outcome)| Event::Done(seq, outcome)),
-        1 => any::<bool>().prop_map(Event::Command),
+        1 => (0..4_u8).prop_map(Event::Command),
         4 => Just(Event::Timer),
     ]
 }
@@ -86,7 +86,7 @@ fn change() -> impl Strategy<Value = (usize, u8)> {
     prop_oneof![9 => Just((0, 0)), 1 => (0..60_usize, any::<u8>())]
 }
 
-/// Mostly an advertisement of some options, sometimes a solicitation.
+/// Mostly an advertisement of some options.
 fn packet() -> impl Strategy<Value = Vec<u8>> {
     let time = || prop_oneof![Just(0), Just(u32::MAX), any::<u32>(), 1..9000_u32];
     let net = (0..40_u8, time(), time(), any::<u8>());
@@ -102,9 +102,14 @@ fn packet() -> impl Strategy<Value = Vec<u8>> {
     let options = prop::collection::vec(option, 0..20);
     prop_oneof![
         9 => (any::<u16>(), options).prop_map(|(lifetime, options)| message::advert(lifetime, &options)),
-        2 => Just(vec![133, 0, 0, 0, 0, 0, 0, 0]),
-        1 => prop::collection::vec(any::<u8>(), 0..120),
+        4 => octets_after(&[133, 0, 0, 0, 0, 0, 0, 0]),
+        1 => octets_after(&[]),
     ]
+}
+
+fn octets_after(header: &'static [u8]) -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![4 => Just(Vec::new()), 1 => prop::collection::vec(any::<u8>(), 0..120)]
+        .prop_map(move |octets| [header, &octets].concat())
 }
 
 /// What the engine has asked for and may be answered.
@@ -121,6 +126,11 @@ struct Machine {
     asked: HashMap<Seq, DnsId>,
     backend: Option<Backend>,
     table: Arc<Table>,
+}
+
+fn advertised(how: u8) -> Advertise {
+    let prefix = |number: u8| of(&format!("2001:db8:{number}::"));
+    advertise(&(0..how / 16).map(prefix).collect::<Vec<_>>())
 }
 
 fn router(number: u8) -> UnicastV4 {
@@ -147,8 +157,8 @@ impl Machine {
                 });
                 let mut config = config("");
                 config.routers = Bounded::first_of(specs);
+                config.advertise = (how % 8 == 7).then(|| advertised(*how));
                 config.prl_refresh = (how & 1 == 0).then_some(secs(3600));
-                config.advertise = (*how < 64).then(|| advertise(&[of("2001:db8:7::")]));
                 config.solicit_interval = (how & 2 == 0).then_some(secs((*how).into()));
                 Input::Config(config)
             }
@@ -226,8 +236,9 @@ impl Machine {
                 }
                 Input::Done { seq, outcome }
             }
-            Event::Command(true) => Input::Command(Command::Reload),
-            Event::Command(false) => Input::Command(Command::Dump),
+            Event::Command(0) => Input::Command(Command::Dump),
+            Event::Command(1) => Input::Command(Command::Stop),
+            Event::Command(_) => Input::Command(Command::Reload),
             Event::Timer => Input::Timer,
         };
         let now = Instant::since_boot(self.now);
@@ -268,8 +279,8 @@ impl Machine {
                 Action::CloseDns(id) => drop(self.open.remove(&id)),
                 Action::Solicit { .. } => assert_ne!(self.backend, Some(Backend::Tun)),
                 Action::Transmit { packet, .. } => {
-                    let solicits = icmp6::open(&packet).unwrap().message[0] == 133;
-                    assert!(!solicits || self.backend == Some(Backend::Tun));
+                    assert_eq!(self.backend, Some(Backend::Tun));
+                    assert!(icmp6::open(&packet).is_ok());
                 }
                 Action::Publish(table) => {
                     assert_ne!(self.table, table);

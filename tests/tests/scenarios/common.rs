@@ -1,0 +1,75 @@
+//! What several scenarios look at.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use isatapd_tests::expect::{METRIC_HIGH, METRIC_LOW, METRIC_MEDIUM, SLOTS};
+use isatapd_tests::forge::isatap;
+use isatapd_tests::ip::{self, Address, Route};
+use isatapd_tests::site::{HOST, Site};
+use isatapd_tests::wait::wait_for;
+
+/// The host in router1's prefix.
+pub const GLOBAL1: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0x5efe, 0x0a00, 2);
+/// The host in router2's prefix.
+pub const GLOBAL2: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0x5efe, 0x0a00, 2);
+
+/// The default routes on the host's is0.
+pub fn defaults(site: &Site) -> Vec<Route> {
+    ip::default_routes(&site.namespace("host"), "is0")
+}
+
+/// The default route on the host's is0 by this router.
+pub fn default_by(site: &Site, router: Ipv4Addr) -> Option<Route> {
+    defaults(site).into_iter().find(|r| r.gateway == Some(isatap(router)))
+}
+
+/// Waits for the default route by this router.
+pub fn await_default(site: &Site, router: Ipv4Addr, limit: Duration) -> Route {
+    wait_for(limit, "the default route", || default_by(site, router))
+}
+
+/// The address on the host's is0.
+pub fn address(site: &Site, address: Ipv6Addr) -> Option<Address> {
+    ip::addresses(&site.namespace("host"), "is0").into_iter().find(|a| a.address == address)
+}
+
+/// Panics unless the route is what a router of that preference gives.
+pub fn check_default(route: &Route, preference: &str) {
+    let base = match preference {
+        "high" => METRIC_HIGH,
+        "medium" => METRIC_MEDIUM,
+        _ => METRIC_LOW,
+    };
+    assert_eq!(
+        (route.protocol.as_str(), route.preference.as_str()),
+        ("ra", preference),
+        "{route:?}"
+    );
+    assert!((base..base + SLOTS).contains(&route.metric), "{route:?}");
+    assert!(route.expires.is_some(), "a route for ever: {route:?}");
+}
+
+/// Panics unless the tunnel has its link-local address and `globals`, and no other.
+pub fn check_addresses(site: &Site, tunnel: &str, globals: &[Ipv6Addr]) {
+    let found = ip::addresses(&site.namespace("host"), tunnel);
+    let mut want = [globals, &[isatap(HOST)]].concat();
+    want.sort();
+    assert_eq!(found.iter().map(|a| a.address).collect::<Vec<_>>(), want, "{found:?}");
+    for global in found.iter().filter(|a| globals.contains(&a.address)) {
+        assert!(
+            global.preferred <= global.valid && global.valid < u64::from(u32::MAX),
+            "{global:?}"
+        );
+    }
+}
+
+/// Panics if anything of the tunnel is left on the host.
+pub fn check_gone(site: &Site, tunnel: &str) {
+    let host = site.namespace("host");
+    assert!(ip::link(&host, tunnel).is_none(), "{tunnel} is left");
+    let routes = site.ip("host", "-6 route show proto ra");
+    assert!(routes.is_empty(), "routes are left: {routes}");
+    let global = site.ip("host", "-6 addr show scope global");
+    assert!(global.is_empty(), "addresses are left: {global}");
+}

@@ -1,0 +1,43 @@
+//! What others do to the tunnel, and what we must not do to what is theirs.
+
+use isatapd_tests::daemon::Daemon;
+use isatapd_tests::site::ROUTER1;
+use isatapd_tests::wait::{secs, wait_for};
+use nix::sys::signal::Signal;
+
+use crate::common::{GLOBAL1, address, check_gone, default_by};
+
+#[test]
+fn a_tunnel_deleted_or_set_down_is_whole_again() {
+    let site = crate::site(&[]);
+    let mut daemon = Daemon::working(&site, &[]);
+    for act in ["link del is0", "link set is0 down", "link set is0 down"] {
+        site.ip("host", act);
+        wait_for(secs(5), act, || {
+            (address(&site, GLOBAL1).is_some() && default_by(&site, ROUTER1).is_some())
+                .then_some(())
+        });
+        site.reaches_inet();
+    }
+    assert_eq!(daemon.stop(Signal::SIGTERM).0.code(), Some(0));
+    check_gone(&site, "is0");
+}
+
+#[test]
+fn a_route_of_somebody_else_is_not_replaced() {
+    let site = crate::site(&[]);
+    // On another interface, with the very metric that ours would have.
+    site.ip("host", "link add other type dummy");
+    site.ip("host", "link set other up");
+    site.ip("host", "-6 addr add 2001:db8:77::2/64 dev other nodad");
+    site.ip("host", "-6 route add default via 2001:db8:77::1 dev other metric 2112");
+    let mut daemon = Daemon::start(&site, &[]);
+    wait_for(secs(10), "the address", || address(&site, GLOBAL1));
+    wait_for(secs(10), "a line that says so", || {
+        daemon.log().contains("File exists").then_some(())
+    });
+    let foreign = || site.ip("host", "-6 route show default dev other");
+    assert!(foreign().contains("2001:db8:77::1"), "{}", foreign());
+    assert_eq!(daemon.stop(Signal::SIGTERM).0.code(), Some(0));
+    assert!(foreign().contains("2001:db8:77::1"), "{}", foreign());
+}
