@@ -168,6 +168,7 @@ fn hosts_are_told_of_a_change() {
     world.pass(secs(60));
     assert!(world.transmitted.is_empty());
     world.pass(secs(7200));
+    assert!(world.transmitted.is_empty());
     solicit(&mut world, host(9000));
     world.pass(secs(10));
     assert_eq!(lifetimes(&world), [new]);
