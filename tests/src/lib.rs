@@ -11,4 +11,5 @@ pub mod ping;
 pub mod prl;
 pub mod process;
 pub mod site;
+pub mod tun;
 pub mod wait;
