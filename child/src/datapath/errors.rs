@@ -35,10 +35,7 @@ pub(super) fn drain(socket: BorrowedFd<'_>, sent: &[u8], mut tell: impl FnMut(&F
 }
 
 /// The next error: where the packet was to go, what happened, how much of the buffer is the packet.
-fn next(
-    socket: BorrowedFd<'_>,
-    buffer: &mut [u8],
-) -> Option<(Ipv4Addr, sock_extended_err, usize)> {
+fn next(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Option<(Ipv4Addr, sock_extended_err, usize)> {
     let mut control = nix::cmsg_space!(sock_extended_err, SockaddrIn);
     let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
     let mut parts = [IoSliceMut::new(buffer)];

@@ -39,7 +39,13 @@ struct Ready {
 impl Worker {
     /// Has no descriptors to move packets by yet.
     pub(super) fn new(channel: OwnedFd, mailbox: Arc<Mailbox>, counters: Arc<Counters>) -> Self {
-        Self { channel, mailbox, ends: None, mover: Mover::new(counters), room: vec![0; EACH * BATCH] }
+        Self {
+            channel,
+            mailbox,
+            ends: None,
+            mover: Mover::new(counters),
+            room: vec![0; EACH * BATCH],
+        }
     }
 
     /// Runs until the control thread is gone, or the system fails.
@@ -102,12 +108,7 @@ impl Worker {
         // What nix does not know is an error.
         let mut ready = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::POLLERR));
         let mut next = || ready.next().unwrap_or(none);
-        Ok(Ready {
-            control: !next().is_empty(),
-            tun: next(),
-            whole: next(),
-            fragmenting: next(),
-        })
+        Ok(Ready { control: !next().is_empty(), tun: next(), whole: next(), fragmenting: next() })
     }
 
     fn hear_control(&mut self) -> io::Result<()> {

@@ -167,7 +167,8 @@ mod tests {
     /// A raw socket of a protocol for experiments (RFC 3692); needs root.
     fn raw() -> OwnedFd {
         // SAFETY: no memory is involved.
-        let number = unsafe { libc::socket(libc::AF_INET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 253) };
+        let number =
+            unsafe { libc::socket(libc::AF_INET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 253) };
         assert!(number >= 0, "these tests run as root");
         // SAFETY: just opened, and nobody else's.
         unsafe { OwnedFd::from_raw_fd(number) }

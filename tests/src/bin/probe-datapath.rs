@@ -23,8 +23,8 @@ fn main() -> ExitCode {
     let channel = Channel::inherited().map(Arc::new).expect("a channel");
     let hook = Arc::clone(&channel);
     child::exit_on_panic(move |line| drop(hook.send(line.as_bytes(), &[])));
-    let (path, worker) = datapath::pair().expect("a pair");
     let confined = child::confine(160).expect("confined");
+    let (path, worker) = datapath::pair().expect("a pair");
     let last = Arc::clone(&channel);
     let complete = confined.start_data_path(move || {
         let _ = last.send(worker.run().to_string().as_bytes(), &[]);
@@ -53,7 +53,8 @@ fn obey(path: &datapath::DataPath, order: &str, fds: Vec<OwnedFd>) -> String {
         ["detach"] => path.detach(),
         ["publish", locator] => path.publish(Arc::new(table(locator.parse().expect("IPv4")))),
         ["count"] => {
-            let counts = Counter::ALL.iter().map(|counter| (counter, path.counters().get(*counter)));
+            let counts =
+                Counter::ALL.iter().map(|counter| (counter, path.counters().get(*counter)));
             let counts = counts.filter(|(_, count)| *count > 0);
             return counts.map(|(counter, count)| format!("{counter:?}={count} ")).collect();
         }

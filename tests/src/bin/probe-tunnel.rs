@@ -25,7 +25,10 @@ fn main() {
         format!("address add 2001:db8::5efe:{locator}/64 dev is0 nodad"),
     ] {
         let order: String = order;
-        assert!(Command::new("ip").args(order.split(' ')).status().expect("ip").success(), "{order}");
+        assert!(
+            Command::new("ip").args(order.split(' ')).status().expect("ip").success(),
+            "{order}"
+        );
     }
     let [whole, fragmenting] = tun::sockets(locator);
     let plan = Plan {

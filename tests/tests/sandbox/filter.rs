@@ -13,8 +13,11 @@ use crate::probe::{Outcome, Probe};
 const THREADS: [(&str, &[Rule]); 2] = [("", RULES), ("data ", DATA_PATH_RULES)];
 
 /// Only the data path's: for packets it may write to any descriptor, and name IPv4 addresses.
-const DATA_PATH_PROBES: &[Arguments] =
-    &[("write", "1 room 8", &[]), ("recvmmsg", "0 room 0 0 0", &[]), ("sendmmsg", "0 room 0 0", &[])];
+const DATA_PATH_PROBES: &[Arguments] = &[
+    ("write", "1 room 8", &[]),
+    ("recvmmsg", "0 room 0 0 0", &[]),
+    ("sendmmsg", "0 room 0 0", &[]),
+];
 
 /// For each rule: arguments that live, and, if it has conditions, some that die.
 type Arguments = (&'static str, &'static str, &'static [&'static str]);
