@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 
+use isatapd_tests::wait::{secs, wait_for};
+
 /// The child's stand-in, static as the child is: its root is empty.
 fn program() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
@@ -224,10 +226,6 @@ fn the_engine_sends_by_the_thread() {
         + "ff020000000000000000000000000002"
         + "8500000000000000";
     assert_eq!(pair.ends[0].order(&format!("transmit 10.9.0.2 {packet}")), "done");
-    let counted = (0..500).any(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(10));
-        pair.ends[1].count("InnerDestination") == 1
-    });
-    assert!(counted, "{}", pair.ends[1].order("count"));
+    wait_for(secs(5), "the packet", || (pair.ends[1].count("InnerDestination") == 1).then_some(()));
     assert_eq!(pair.ends[0].count("Sent"), 1);
 }
