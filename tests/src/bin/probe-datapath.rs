@@ -56,7 +56,9 @@ fn obey(path: &datapath::DataPath, order: &str, fds: Vec<OwnedFd>) -> String {
             let counts =
                 Counter::ALL.iter().map(|counter| (counter, path.counters().get(*counter)));
             let counts = counts.filter(|(_, count)| *count > 0);
-            return counts.map(|(counter, count)| format!("{counter:?}={count} ")).collect();
+            let counts = counts.map(|(counter, count)| format!(" {counter:?}={count}"));
+            // An empty answer cannot be sent.
+            return format!("counted{}", counts.collect::<String>());
         }
         ["heard"] => {
             let mut wait = [PollFd::new(path.as_fd(), PollFlags::POLLIN)];
