@@ -10,6 +10,7 @@ use isatapd_proto::isatap::UBit;
 use isatapd_proto::{DnsId, Link, Request, Slot, State, Transport, UnicastV4, Up, encode};
 
 use crate::clock::Clock;
+use crate::control::Control;
 use crate::dns::DnsSocket;
 use crate::icmp6::RouterSocket;
 use crate::uplink::Uplink;
@@ -25,6 +26,7 @@ pub(crate) struct Io {
     pub(crate) clock: Clock,
     pub(crate) routers: BTreeMap<(Slot, UBit), RouterSocket>,
     pub(crate) dns: BTreeMap<DnsId, DnsSocket>,
+    pub(crate) control: Control,
     locator: Option<UnicastV4>,
     /// When the code of the start is to be forgotten.
     pub(crate) settled_at: Option<Instant>,
@@ -35,12 +37,13 @@ pub(crate) struct Io {
 
 impl Io {
     /// No sockets yet.
-    pub(crate) const fn new(uplink: Uplink, clock: Clock) -> Self {
+    pub(crate) const fn new(uplink: Uplink, clock: Clock, control: Control) -> Self {
         Self {
             uplink,
             clock,
             routers: BTreeMap::new(),
             dns: BTreeMap::new(),
+            control,
             locator: None,
             settled_at: None,
             asked: BTreeMap::new(),

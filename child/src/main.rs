@@ -4,6 +4,7 @@
 //! every descriptor it uses comes from the parent. The engine decides; here is the I/O.
 
 mod clock;
+mod control;
 mod dns;
 mod icmp6;
 mod io;
@@ -11,18 +12,22 @@ mod run;
 mod uplink;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use isatapd_engine::Engine;
 use isatapd_proto::{Level, MAX_DNS_SOCKETS, MAX_FDS, MAX_ROUTERS};
 use isatapd_security::{Channel, child, sys};
+use nix::unistd::getresuid;
 
 use crate::clock::Clock;
+use crate::control::Control;
 use crate::io::Io;
 use crate::run::run;
 use crate::uplink::Uplink;
 
-/// Descriptors at the most: 0 to 2, IPC, timer; two for each router; DNS; those of one event.
-const DESCRIPTORS: usize = 5 + 2 * MAX_ROUTERS + MAX_DNS_SOCKETS + MAX_FDS;
+/// Descriptors at the most: 0 to 2, IPC, timer; two for each router; DNS; the control socket, its
+/// clients and one to turn away; those of one event.
+const DESCRIPTORS: usize = 5 + 2 * MAX_ROUTERS + MAX_DNS_SOCKETS + control::MOST + 2 + MAX_FDS;
 /// EX_OSERR of sysexits.h: the system said no.
 const EX_OSERR: u8 = 71;
 
@@ -44,7 +49,8 @@ fn live(uplink: &Uplink) -> Result<(), Box<dyn std::error::Error>> {
     // C1 to C4: prove that root is gone, give up the rest.
     let confined = child::confine(DESCRIPTORS.try_into()?)?;
     // What the filter denies to make is made before it.
-    let mut io = Io::new(uplink.clone(), Clock::new()?);
+    let control = Control::new(getresuid()?.real, Arc::default());
+    let mut io = Io::new(uplink.clone(), Clock::new()?, control);
     let mut engine = Engine::new(sys::random_seed()?);
     // C5: from here on descriptors come from the parent only.
     let status = confined.filter()?;

@@ -22,7 +22,8 @@ const TURN: usize = 32;
 pub(crate) fn run(io: &mut Io, engine: &mut Engine) -> io::Result<()> {
     let mut buffer = vec![0; icmp6::LONGEST];
     loop {
-        io.clock.set(engine.deadline().into_iter().chain(io.settled_at).min())?;
+        let others = io.settled_at.into_iter().chain(io.control.deadline());
+        io.clock.set(engine.deadline().into_iter().chain(others).min())?;
         let ready = wait(io)?;
         if ready.parent && !hear_parent(io, engine)? {
             return Ok(());
@@ -41,6 +42,9 @@ pub(crate) fn run(io: &mut Io, engine: &mut Engine) -> io::Result<()> {
         for id in ready.dns {
             hear_dns(io, engine, id)?;
         }
+        if ready.control || ready.timer {
+            io.control.serve(engine, Clock::now()?);
+        }
     }
 }
 
@@ -49,6 +53,7 @@ struct Ready {
     timer: bool,
     routers: Vec<(Slot, UBit)>,
     dns: Vec<DnsId>,
+    control: bool,
 }
 
 fn wait(io: &Io) -> io::Result<Ready> {
@@ -59,6 +64,7 @@ fn wait(io: &Io) -> io::Result<Ready> {
     ];
     fds.extend(io.routers.values().map(|s| PollFd::new(s.as_fd(), PollFlags::POLLIN)));
     fds.extend(io.dns.values().map(|s| PollFd::new(s.as_fd(), s.interest())));
+    fds.extend(io.control.descriptors().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
     loop {
         match poll(&mut fds, PollTimeout::NONE) {
             Err(Errno::EINTR) => {}
@@ -75,6 +81,7 @@ fn wait(io: &Io) -> io::Result<Ready> {
         timer: next(),
         routers: io.routers.keys().filter(|_| next()).copied().collect(),
         dns: io.dns.keys().filter(|_| next()).copied().collect(),
+        control: ready.any(|ready| ready),
     })
 }
 
@@ -135,7 +142,10 @@ fn obey(io: &mut Io, engine: &mut Engine, event: Event, fds: Vec<OwnedFd>) -> io
         Event::Command(command) => Input::Command(command),
         Event::DataPath(path) => Input::DataPath(path),
         Event::Surroundings(around) => Input::Surroundings(around),
-        Event::Control => return Ok(()),
+        Event::Control => {
+            io.control.listen(next()?);
+            return Ok(());
+        }
     };
     tell(io, engine, input)
 }

@@ -1,21 +1,21 @@
 //! Which of our IPv4 addresses is the locator (RFC 5214 section 3), by what the kernel's routing
 //! says of each router.
 //!
-//! The kernel keeps one IPv4 route for all destinations of an ISATAP tunnel (net/ipv6/sit.c, since
-//! Linux 5.3), so all routers in use must have the same next hop: the others are left out.
+//! The kernel keeps one IPv4 route for all destinations of its ISATAP tunnel (net/ipv6/sit.c, since
+//! Linux 5.3), so there all routers in use must have the same next hop: the others are left out.
 
 use std::net::Ipv4Addr;
 
-use isatapd_proto::{RouterWish, UnicastV4};
+use isatapd_proto::{Backend, RouterWish, UnicastV4};
 
-use crate::kernel::{Path, PathKind};
+use crate::kernel::{IfIndex, OwnAddress, Path, PathKind};
 
 /// What the tunnel is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice {
     /// Our end.
     pub locator: UnicastV4,
-    /// The routers that are reached from there by the same next hop.
+    /// The routers that are reached from there; with the kernel's tunnel, by the same next hop.
     pub routers: Vec<RouterWish>,
     /// The others.
     pub left_out: Vec<(UnicastV4, LeftOut)>,
@@ -41,11 +41,19 @@ pub enum LeftOut {
     OtherNextHop,
 }
 
+impl Choice {
+    /// Whether all routers that are reached from the locator have the same next hop.
+    pub fn has_one_next_hop(&self) -> bool {
+        self.left_out.iter().all(|(_, why)| *why != LeftOut::OtherNextHop)
+    }
+}
+
 /// Chooses among `routers`, each with the kernel's path to it; the locator in use stays as long as
 /// any router is reached from it. `Err` says why each is out of reach.
 pub fn choose(
     routers: &[(RouterWish, Option<Path>)],
     in_use: Option<UnicastV4>,
+    backend: Backend,
 ) -> Result<Choice, Vec<(UnicastV4, LeftOut)>> {
     let usable: Vec<_> = routers.iter().map(|(wish, path)| (*wish, usable(*path))).collect();
     let paths = || usable.iter().filter_map(|(_, path)| path.ok());
@@ -58,7 +66,9 @@ pub fn choose(
             (Ok((path, locator)), Some((best, source))) => {
                 if *locator != source {
                     left_out.push((wish.router, LeftOut::OtherLocator(locator.get())));
-                } else if (path.oif, path.gateway) == (best.oif, best.gateway) {
+                } else if backend == Backend::Tun
+                    || (path.oif, path.gateway) == (best.oif, best.gateway)
+                {
                     members.push(*wish);
                 } else {
                     left_out.push((wish.router, LeftOut::OtherNextHop));
@@ -84,10 +94,32 @@ fn usable(path: Option<Path>) -> Result<(Path, UnicastV4), LeftOut> {
     Ok((path, locator))
 }
 
+/// A router's locator, which no other router decides: the `wanted` one if it is an address of this
+/// host, and of `link` if that is given; else the first address of the link; else `towards_default`,
+/// the source of what goes to the IPv4 default route; else the first global address. `None`: none.
+pub fn own_locator(
+    wanted: Option<UnicastV4>,
+    addresses: &[OwnAddress],
+    link: Option<IfIndex>,
+    towards_default: Option<Ipv4Addr>,
+) -> Option<UnicastV4> {
+    let candidates = addresses.iter().filter(|own| link.is_none_or(|link| own.index == link));
+    let mut candidates = candidates.filter_map(|own| {
+        UnicastV4::try_from(own.address).ok().map(|address| (address, own.global))
+    });
+    if wanted.is_some() {
+        return candidates.map(|(address, _)| address).find(|address| Some(*address) == wanted);
+    }
+    if link.is_some() {
+        return candidates.next().map(|(address, _)| address);
+    }
+    let towards_default = towards_default.and_then(|address| UnicastV4::try_from(address).ok());
+    towards_default.or_else(|| candidates.find(|(_, global)| *global).map(|(address, _)| address))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::IfIndex;
 
     fn router(slot: u8, last: u8) -> RouterWish {
         let router = Ipv4Addr::new(10, 0, 0, last).try_into().unwrap();
@@ -114,7 +146,8 @@ mod tests {
             (router(5, 104), path(PathKind::Unicast, 2, Some(1))),
             (router(6, 105), direct),
         ];
-        let choice = choose(&routers, None).unwrap();
+        let choice = choose(&routers, None, Backend::Kernel).unwrap();
+        assert!(!choice.has_one_next_hop());
         assert_eq!(choice.locator.get(), Ipv4Addr::new(10, 0, 0, 2));
         assert_eq!(choice.routers, [router(1, 102), router(6, 105)]);
         let why: Vec<_> = choice.left_out.iter().map(|(_, why)| *why).collect();
@@ -128,19 +161,61 @@ mod tests {
                 LeftOut::OtherNextHop
             ]
         );
-        let stays = choose(&routers, Some(Ipv4Addr::new(10, 0, 0, 3).try_into().unwrap())).unwrap();
+        let choose = |in_use: Option<u8>, backend| {
+            let in_use = in_use.map(|last| Ipv4Addr::new(10, 0, 0, last).try_into().unwrap());
+            choose(&routers, in_use, backend).unwrap()
+        };
+        let stays = choose(Some(3), Backend::Kernel);
         assert_eq!(stays.routers, [router(4, 103)]);
-        let gone = choose(&routers, Some(Ipv4Addr::new(10, 0, 0, 9).try_into().unwrap())).unwrap();
-        assert_eq!(gone, choice);
+        assert_eq!(choose(Some(9), Backend::Kernel), choice);
+        // The child's own data path takes them all.
+        let tun = choose(None, Backend::Tun);
+        assert_eq!(tun.routers, [router(1, 102), router(5, 104), router(6, 105)]);
+        assert!(tun.has_one_next_hop() && tun.left_out.len() == 4);
     }
 
     #[test]
     fn nothing_reachable_is_said_of_each() {
         let routers = [(router(0, 101), None), (router(1, 2), path(PathKind::Local, 2, None))];
-        let why = choose(&routers, None).unwrap_err();
+        let why = choose(&routers, None, Backend::Tun).unwrap_err();
         assert_eq!(
             why.iter().map(|w| w.1).collect::<Vec<_>>(),
             [LeftOut::NoRoute, LeftOut::Ourselves]
         );
+    }
+
+    #[test]
+    fn a_router_is_where_it_was_told_to_be() {
+        let own = |index, address: [u8; 4], global| OwnAddress {
+            index: IfIndex::new(index).unwrap(),
+            address: address.into(),
+            broadcast: None,
+            global,
+        };
+        let host = [
+            own(1, [127, 0, 0, 1], false),
+            own(2, [169, 254, 0, 2], false),
+            own(2, [10, 0, 0, 2], true),
+            own(3, [10, 1, 0, 2], true),
+        ];
+        let [first, second, link_local] =
+            [[10, 0, 0, 2], [10, 1, 0, 2], [169, 254, 0, 2]].map(Ipv4Addr::from);
+        for (wanted, link, default, expected) in [
+            (None, None, None, Some(first)),
+            (None, None, Some(second), Some(second)),
+            (None, None, Some(Ipv4Addr::LOCALHOST), Some(first)),
+            (None, Some(3), Some(first), Some(second)),
+            (None, Some(2), None, Some(link_local)),
+            (None, Some(1), None, None),
+            (Some(second), None, Some(first), Some(second)),
+            (Some(second), Some(2), None, None),
+            (Some(Ipv4Addr::new(10, 0, 0, 9)), None, Some(first), None),
+        ] {
+            let case = (wanted, link, default);
+            let wanted = wanted.map(|address| address.try_into().unwrap());
+            let chosen = own_locator(wanted, &host, link.and_then(IfIndex::new), default);
+            assert_eq!(chosen.map(UnicastV4::get), expected, "{case:?}");
+        }
+        assert_eq!(own_locator(None, &[], None, None), None);
     }
 }

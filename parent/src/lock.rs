@@ -45,8 +45,7 @@ fn take_in(folder: &Path, name: &InterfaceName) -> Result<PidFile, Fatal> {
 }
 
 fn hold(folder: &Path, name: &InterfaceName) -> Result<PidFile, HoldError> {
-    // The inode is the namespace's number, unique while it exists (namespaces(7)).
-    let namespace = fs::metadata("/proc/self/ns/net")?.ino();
+    let file = file_name(name, "lock")?;
     make(folder)?;
     let folder = open_folder(folder, OFlag::O_NOFOLLOW).map_err(|errno| match errno {
         Errno::ENOTDIR => HoldError::Foreign("it is not a directory"),
@@ -57,7 +56,14 @@ fn hold(folder: &Path, name: &InterfaceName) -> Result<PidFile, HoldError> {
     if found.uid() != geteuid().as_raw() || found.mode() & 0o022 != 0 {
         return Err(HoldError::Foreign("others may write there"));
     }
-    PidFile::hold(folder.into(), OsStr::new(&format!("{namespace}.{name}.lock")))
+    PidFile::hold(folder.into(), OsStr::new(&file))
+}
+
+/// The name of the file of `kind` that belongs to `name` in this network namespace.
+pub(crate) fn file_name(name: &InterfaceName, kind: &str) -> io::Result<String> {
+    // The inode is the namespace's number, unique while it exists (namespaces(7)).
+    let namespace = fs::metadata("/proc/self/ns/net")?.ino();
+    Ok(format!("{namespace}.{name}.{kind}"))
 }
 
 fn make(folder: &Path) -> io::Result<()> {

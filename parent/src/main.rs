@@ -5,23 +5,28 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use isatapd::backend::{self, Has};
 use isatapd::child::Child;
-use isatapd::cli::{self, Options, Stop};
+use isatapd::cli::{self, BackendChoice, Options, Stop};
+use isatapd::control::Control;
 use isatapd::daemon::{self, Process, Readiness};
 use isatapd::exit::{Exit, Fatal};
 use isatapd::files::Files;
-use isatapd::kernel::{KernelError, Monitor, Netlink, Prl};
+use isatapd::kernel::{KernelError, Monitor, Netlink, Prl, TUN_DEVICE, has_tun};
 use isatapd::lock::Lock;
 use isatapd::pidfile::PidFile;
+use isatapd::router::Forwarding;
 use isatapd::run::{Daemon, Resources, signals};
 use isatapd_security::identity::Identity;
 use isatapd_security::parent::{self, Paths};
 use isatapd_security::spawn::{EmptyRoot, Plan, Program};
 use isatapd_security::wash::{Kept, wash};
-use nix::unistd::geteuid;
+use nix::unistd::{AccessFlags, access, geteuid};
 
 /// The child's program. The folder is set by the build.
 const CHILD: &str = concat!(env!("ISATAPD_LIBEXECDIR"), "/isatapd-child");
+/// One of them that is there on every system.
+const SETTINGS_OF_ALL: &str = "/proc/sys/net/ipv6/conf/all/accept_ra";
 /// The kernel's settings of interfaces for IPv6.
 const SETTINGS: &str = "/proc/sys/net/ipv6/conf";
 
@@ -70,11 +75,14 @@ fn serve(options: Options, kept: &Kept, readiness: &mut Option<Readiness>) -> Re
     let program =
         Program::open(Path::new(CHILD)).map_err(|e| Fatal::new(Exit::Os, e.to_string()))?;
     let signals = signals().map_err(os("signalfd"))?;
-    // P6: nobody else serves this name here, and the pid file.
+    // P6: nobody else serves this name here; the control socket and the pid file.
     let _lock = Lock::take(&options.name)?;
+    let control = Control::open(&options.name)?;
     let pid_file = options.pid_file.as_deref().map(PidFile::create).transpose()?;
     // P8: the kernel; what a predecessor left is taken over.
-    let (netlink, monitor) = open_kernel(&options)?;
+    let (netlink, monitor, has) = open_kernel(&options)?;
+    // As it was at the end, whatever happens in between.
+    let _forwarding = options.forward.then(Forwarding::switch_on).transpose()?;
     // P9 to P11: the child.
     let root = EmptyRoot::new().map_err(os("/run"))?;
     let plan = Plan { program, root, identity };
@@ -87,33 +95,45 @@ fn serve(options: Options, kept: &Kept, readiness: &mut Option<Readiness>) -> Re
         .map_err(|error| Fatal::new(Exit::Os, format!("sandbox: {error}")))?;
     log::debug!("sandbox: {status}");
     // P13, P14
-    let with = Resources { netlink, prl, monitor, files, signals, plan };
+    let with = Resources { netlink, has, prl, monitor, files, control, signals, plan };
     let ended = Daemon::new(options, with, child, readiness).run();
     drop(pid_file);
     ended
 }
 
 /// Opens netlink and looks whether the kernel has what is needed and the name is free.
-fn open_kernel(options: &Options) -> Result<(Netlink, Monitor), Fatal> {
+fn open_kernel(options: &Options) -> Result<(Netlink, Monitor, Has), Fatal> {
     if !Path::new(SETTINGS).exists() {
         return Err(Fatal::new(Exit::Unavailable, "this kernel has no IPv6"));
     }
     let mut netlink = Netlink::open().map_err(kernel)?;
     let monitor = Monitor::open().map_err(kernel)?;
-    if !netlink.probe_sit().map_err(kernel)? {
-        return Err(Fatal::new(
-            Exit::Unavailable,
-            "this kernel has no ISATAP tunnels: load the module sit, or use a kernel that has it \
-             (CONFIG_IPV6_SIT)",
-        ));
-    }
+    let has = look_for_tunnels(options, &mut netlink)?;
     let found = netlink.find_link(&options.name).map_err(kernel)?;
     if found.is_some_and(|link| !link.is_our_tunnel()) {
         let line =
             format!("--name {}: there is an interface of this name that is not ours", options.name);
         return Err(Fatal::new(Exit::CannotCreate, line));
     }
-    Ok((netlink, monitor))
+    Ok((netlink, monitor, has))
+}
+
+/// Which tunnels this kernel has; an error if none of them will do.
+fn look_for_tunnels(options: &Options, netlink: &mut Netlink) -> Result<Has, Fatal> {
+    let router = options.advertise.is_some();
+    // A driver that is loaded for nothing is in the way.
+    let sit_will_do = options.backend != BackendChoice::Tun && !router;
+    let has = Has {
+        sit: sit_will_do && netlink.probe_sit().map_err(kernel)?,
+        tun: has_tun(),
+        settings: access(SETTINGS_OF_ALL, AccessFlags::W_OK).is_ok(),
+    };
+    let wanted = options.backend;
+    let facts = backend::Facts { wanted, has, router, one_next_hop: true, on_tun: false };
+    match backend::choose(facts) {
+        Ok(_) => Ok(has),
+        Err(lacks) => Err(Fatal::new(Exit::Unavailable, lacks.to_string())),
+    }
 }
 
 /// What the parent may still reach in the file system.
@@ -128,6 +148,7 @@ fn paths(options: &Options) -> Paths {
             .collect(),
         // The socket of syslog counts from Landlock's ninth version on.
         write: [SETTINGS, "/dev/log"].map(PathBuf::from).into(),
+        devices: vec![TUN_DEVICE.into()],
         remove: [Path::new(Lock::FOLDER)]
             .into_iter()
             .chain(pid_folder)

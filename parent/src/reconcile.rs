@@ -1,14 +1,16 @@
-//! The kernel's state is looked at, and the tunnel follows: locator, PRL, the child's sockets.
+//! The kernel's state is looked at, and the tunnel follows: locator, backend, PRL, the child's sockets.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use isatapd_proto::isatap::{self, UBit};
-use isatapd_proto::{Event, Level, RouterWish, UnicastV4};
+use isatapd_proto::{Backend, Event, Level, Mtu, RouterWish};
 use log::{error, info, warn};
+use nix::errno::Errno;
 
+use crate::decide::Lack;
 use crate::exit::{Exit, Fatal};
-use crate::kernel::{IfIndex, KernelError, TunnelSpec};
-use crate::locator::{Choice, LeftOut, choose};
+use crate::kernel::{KernelError, Kind, Link, TunnelSpec, forwards};
 use crate::run::Daemon;
 use crate::sockets;
 use crate::tunnel::{Found, Tunnel};
@@ -16,28 +18,14 @@ use crate::tunnel::{Found, Tunnel};
 /// After an error the kernel's state is looked at again by itself, besides when it changes.
 const AGAIN_AFTER_ERROR: Duration = Duration::from_secs(10);
 
-/// What keeps the tunnel from having a locator.
-enum Lack {
-    /// Something that will come: this is said, and waited for.
-    Waits(String),
-    /// The kernel said no.
-    Error(KernelError),
-}
-
-impl From<KernelError> for Lack {
-    fn from(error: KernelError) -> Self {
-        Self::Error(error)
-    }
-}
-
 impl Daemon<'_> {
     /// Looks at the kernel's state and follows it. Only an error that ends the start is an error.
     pub(crate) fn look(&mut self, now: Instant) -> Result<(), Fatal> {
         (self.look_at, self.looked) = (None, Some(now));
-        if std::mem::take(&mut self.network_changed) {
+        if std::mem::take(&mut self.network_changed) || self.forwarding != forwards() {
             self.tell_link();
         }
-        if self.routers.list().is_empty() {
+        if self.routers.list().is_empty() && !self.is_router() {
             // There is nothing to reach yet; but a link that is not there is said at once.
             if let Err(Lack::Waits(what)) = self.underlay() {
                 self.say_waits(what, now);
@@ -50,25 +38,24 @@ impl Daemon<'_> {
                 self.failed = false;
                 self.ready()
             }
-            Err(lack) => {
-                self.lose_locator();
-                match lack {
-                    Lack::Waits(what) => {
-                        self.say_waits(what, now);
-                        self.ready()
-                    }
-                    Lack::Error(error) if !self.started => {
-                        Err(Fatal::new(Exit::CannotCreate, error.to_string()))
-                    }
-                    Lack::Error(error) => {
-                        let seconds = AGAIN_AFTER_ERROR.as_secs();
-                        error!("{error}; tried again in {seconds} s, or when something changes");
-                        self.failed = true;
-                        self.look_at = now.checked_add(AGAIN_AFTER_ERROR);
-                        Ok(())
-                    }
+            Err(lack) => match lack {
+                Lack::Waits(what) => {
+                    self.say_waits(what, now);
+                    self.lose_locator();
+                    self.ready()
                 }
-            }
+                Lack::Error(error) if !self.started => {
+                    Err(Fatal::new(Exit::CannotCreate, error.to_string()))
+                }
+                Lack::Error(error) => {
+                    self.lose_locator();
+                    let seconds = AGAIN_AFTER_ERROR.as_secs();
+                    error!("{error}; tried again in {seconds} s, or when something changes");
+                    self.failed = true;
+                    self.look_at = now.checked_add(AGAIN_AFTER_ERROR);
+                    Ok(())
+                }
+            },
         }
     }
 
@@ -83,24 +70,28 @@ impl Daemon<'_> {
     fn lose_locator(&mut self) {
         if self.located {
             self.located = false;
-            self.sockets.clear();
+            self.forget_sockets();
             self.tell_link();
         }
     }
 
     fn follow(&mut self, now: Instant) -> Result<(), Lack> {
         let only = self.underlay()?;
-        let choice = self.choose(only)?;
+        let (choice, backend, ways) = self.choose(only, now)?;
         self.say_left_out(&choice, now);
+        let mtu = match backend {
+            Backend::Kernel => self.options.mtu,
+            Backend::Tun => Some(self.tun_mtu(&choice, &ways)?),
+        };
         let spec = TunnelSpec {
             name: self.options.name.clone(),
             local: choice.locator,
             link: only,
             ttl: self.options.ttl,
             pmtudisc: self.options.pmtu_discovery,
-            mtu: self.options.mtu,
+            mtu,
         };
-        let changed = self.follow_tunnel(spec, now)?;
+        let changed = self.follow_tunnel(spec, backend, now)?;
         if changed {
             // What was on it is gone or of no use: the child is to tell all anew.
             self.lose_locator();
@@ -110,55 +101,37 @@ impl Daemon<'_> {
         }
         if !self.located {
             self.located = true;
-            self.sockets.clear();
+            self.forget_sockets();
             self.tell_link();
         }
-        self.follow_sockets(&choice.routers)?;
+        match backend {
+            Backend::Kernel => self.follow_sockets(&choice.routers)?,
+            Backend::Tun => {
+                self.follow_path()?;
+                self.follow_surroundings()?;
+                self.say_sit()?;
+            }
+        }
         Ok(())
     }
 
-    /// The link of `--link`.
-    fn underlay(&mut self) -> Result<Option<IfIndex>, Lack> {
-        let Some(name) = &self.options.link else { return Ok(None) };
-        match self.with.netlink.find_link(name)? {
-            None => Err(Lack::Waits(format!("--link {name}: no such link"))),
-            Some(link) if !link.up => Err(Lack::Waits(format!("--link {name}: the link is down"))),
-            Some(link) => Ok(Some(link.index)),
-        }
-    }
-
-    fn choose(&mut self, only: Option<IfIndex>) -> Result<Choice, Lack> {
-        let mut paths = Vec::new();
-        for wish in self.routers.list() {
-            paths.push((*wish, self.with.netlink.path(wish.router.get(), only)?));
-        }
-        let in_use = self.tunnel.as_ref().map(|tunnel| tunnel.spec().local);
-        choose(&paths, in_use).map_err(|left_out| Lack::Waits(list(&left_out)))
-    }
-
-    fn say_left_out(&mut self, choice: &Choice, now: Instant) {
-        let lines: Vec<_> = choice.left_out.iter().map(line).collect();
-        if self.said.left_out != lines {
-            for line in &lines {
-                self.log.caused(Level::Warning, &format!("{line}; it is not used"), now);
-            }
-            self.said.left_out = lines;
-        }
-    }
-
     /// True if the tunnel is new, has another locator, or has lost what was on it.
-    fn follow_tunnel(&mut self, spec: TunnelSpec, now: Instant) -> Result<bool, KernelError> {
+    fn follow_tunnel(
+        &mut self,
+        spec: TunnelSpec,
+        backend: Backend,
+        now: Instant,
+    ) -> Result<bool, KernelError> {
         let netlink = &mut self.with.netlink;
         if let Some(tunnel) = &mut self.tunnel {
             let found = tunnel.restore(netlink)?;
+            if found != Found::Gone && backend == Backend::Tun && !tunnel.is_tun() {
+                let moved = tunnel.move_to_tun(netlink, spec);
+                self.with.monitor.set_tunnel(Some(tunnel.index()));
+                return moved.map(|()| true);
+            }
             if found != Found::Gone {
-                if *tunnel.spec() == spec {
-                    return Ok(found == Found::Emptied);
-                }
-                let line = format!("{}: the locator is {} now", spec.name, spec.local);
-                tunnel.change(netlink, spec)?;
-                self.log.caused(Level::Notice, &line, now);
-                return Ok(true);
+                return self.change_tunnel(spec, found, now);
             }
             warn!("{}: was deleted by somebody; made again", self.options.name);
             self.tunnel = None;
@@ -166,17 +139,68 @@ impl Daemon<'_> {
         }
         let (name, locator) = (self.options.name.clone(), spec.local);
         // What is there under this name is of a predecessor that was killed, or somebody else's.
-        let (tunnel, how) = match netlink.find_link(&name)? {
-            Some(link) if link.is_our_tunnel() => {
+        let left = netlink.find_link(&name)?.filter(Link::is_our_tunnel);
+        let (tunnel, how) = match (left, backend) {
+            (Some(link), Backend::Kernel) if matches!(link.kind, Kind::Sit(_)) => {
                 (Tunnel::adopt(netlink, &self.with.prl, &link, spec)?, "taken over")
             }
-            _ => (Tunnel::create(netlink, spec)?, "made"),
+            (left, backend) => {
+                // Of the other kind, or a TUN interface whose owner is about to end.
+                if let Some(link) = left {
+                    netlink.delete_link(link.index)?;
+                }
+                let create = match backend {
+                    Backend::Kernel => Tunnel::create_sit,
+                    Backend::Tun => Tunnel::create_tun,
+                };
+                (create(netlink, spec)?, "made")
+            }
         };
         let mtu = tunnel.state().mtu.get();
         info!("{name}: tunnel {how}, locator {locator}, MTU {mtu}");
         self.with.monitor.set_tunnel(Some(tunnel.index()));
         self.tunnel = Some(tunnel);
         Ok(true)
+    }
+
+    /// True if what was on it is gone or of no use.
+    fn change_tunnel(
+        &mut self,
+        spec: TunnelSpec,
+        found: Found,
+        now: Instant,
+    ) -> Result<bool, KernelError> {
+        let Some(tunnel) = &mut self.tunnel else { return Ok(true) };
+        let before = tunnel.spec().clone();
+        if before == spec {
+            return Ok(found == Found::Emptied);
+        }
+        let TunnelSpec { name, local, mtu, .. } = spec.clone();
+        tunnel.change(&mut self.with.netlink, spec.clone())?;
+        if (TunnelSpec { mtu: before.mtu, ..spec }) == before {
+            info!("{name}: the MTU is {} now", mtu.map_or(0, Mtu::get));
+            self.tell_link();
+            return Ok(found == Found::Emptied);
+        }
+        let line = format!("{name}: the locator is {local} now");
+        self.log.caused(Level::Notice, &line, now);
+        Ok(true)
+    }
+
+    /// Gives the child the descriptors of the data path.
+    pub(crate) fn follow_path(&mut self) -> Result<(), KernelError> {
+        if self.has_path {
+            return Ok(());
+        }
+        match self.tunnel.as_ref().and_then(Tunnel::data_path) {
+            None => {}
+            Some(Ok((path, fds))) => {
+                self.tell(&Event::DataPath(path), fds);
+                self.has_path = true;
+            }
+            Some(Err(error)) => return Err(copy_failed(&error)),
+        }
+        Ok(())
     }
 
     /// Gives the child a socket for each router in each of its two forms.
@@ -197,16 +221,11 @@ impl Daemon<'_> {
     }
 }
 
-fn line((router, why): &(UnicastV4, LeftOut)) -> String {
-    format!("router {router}: {why}")
-}
-
-/// The first few: the log line is for people.
-fn list(left_out: &[(UnicastV4, LeftOut)]) -> String {
-    const SHOWN: usize = 4;
-    let mut text = left_out.iter().take(SHOWN).map(line).collect::<Vec<_>>().join(", ");
-    if left_out.len() > SHOWN {
-        text.push_str(", …");
+fn copy_failed(error: &io::Error) -> KernelError {
+    KernelError {
+        object: "data path".to_owned(),
+        action: "copy the descriptors",
+        errno: Errno::from_raw(error.raw_os_error().unwrap_or_default()),
+        hint: String::new(),
     }
-    text
 }

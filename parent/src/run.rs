@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use isatapd_proto::{Command, Event, Level, RouterWish};
+use isatapd_proto::{Command, Event, Level, RouterWish, Surroundings};
 use isatapd_security::forget_startup_code;
 use isatapd_security::spawn::Plan;
 use log::info;
@@ -14,9 +14,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 
+use crate::backend::Has;
 use crate::bucket::Bucket;
 use crate::child::Child;
 use crate::cli::Options;
+use crate::control::Control;
 use crate::daemon::Readiness;
 use crate::exit::{Exit, Fatal};
 use crate::files::{Files, Opened};
@@ -41,12 +43,16 @@ pub(crate) const SETTLED: Duration = Duration::from_secs(3);
 pub struct Resources {
     /// For requests.
     pub netlink: Netlink,
+    /// Which kinds of tunnel this kernel has.
+    pub has: Has,
     /// For the tunnel's Potential Router List.
     pub prl: Prl,
     /// What changes in the kernel.
     pub monitor: Monitor,
     /// resolv.conf and hosts.
     pub files: Files,
+    /// For the operator's tools; the child serves it.
+    pub control: Control,
     /// SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD.
     pub signals: SignalFd,
     /// How to start a child.
@@ -71,6 +77,14 @@ pub struct Daemon<'a> {
     pub(crate) located: bool,
     /// The routers that the present child has sockets for.
     pub(crate) sockets: BTreeSet<RouterWish>,
+    /// Whether the present child has the descriptors of the data path.
+    pub(crate) has_path: bool,
+    /// What the present child knows of the surroundings.
+    pub(crate) surroundings: Option<Surroundings>,
+    /// Why the tunnel is of its kind.
+    pub(crate) reason: &'static str,
+    /// Whether the host forwards IPv6, as last told.
+    pub(crate) forwarding: bool,
     /// What was last said of each matter, so that it is said once.
     pub(crate) said: Said,
     /// Whether the child is to be told that names may have an answer now.
@@ -85,6 +99,8 @@ pub struct Daemon<'a> {
     pub(crate) looked: Option<Instant>,
     /// Whether the last look ended with an error.
     pub(crate) failed: bool,
+    /// When it ends, once a signal has said so: a router tells its hosts before.
+    pub(crate) ends_by: Option<Instant>,
 }
 
 /// What was last said, by matter.
@@ -93,6 +109,9 @@ pub(crate) struct Said {
     pub(crate) name_server: Option<String>,
     pub(crate) waits: Option<String>,
     pub(crate) left_out: Vec<String>,
+    pub(crate) no_forwarding: bool,
+    pub(crate) backend: Option<String>,
+    pub(crate) sit: bool,
 }
 
 impl<'a> Daemon<'a> {
@@ -117,6 +136,10 @@ impl<'a> Daemon<'a> {
             tunnel: None,
             located: false,
             sockets: BTreeSet::new(),
+            has_path: false,
+            surroundings: None,
+            reason: "",
+            forwarding: false,
             said: Said::default(),
             network_changed: false,
             started: false,
@@ -125,6 +148,7 @@ impl<'a> Daemon<'a> {
             settled_at: None,
             looked: None,
             failed: false,
+            ends_by: None,
         }
     }
 
@@ -168,7 +192,7 @@ impl<'a> Daemon<'a> {
     fn serve_until_told(&mut self) -> Result<(), Fatal> {
         loop {
             let ready = self.wait()?;
-            if ready.signal && self.take_signals()? {
+            if ready.signal && self.take_signals()? && self.ends_now(Instant::now()) {
                 return Ok(());
             }
             let now = Instant::now();
@@ -180,6 +204,9 @@ impl<'a> Daemon<'a> {
             }
             if ready.child {
                 self.hear_child(now)?;
+            }
+            if self.has_ended(now) {
+                return Ok(());
             }
             if self.look_at.is_some_and(|at| at <= now) {
                 self.look(now)?;
@@ -197,6 +224,7 @@ impl<'a> Daemon<'a> {
         let due = [
             self.look_at,
             self.settled_at,
+            self.ends_by,
             self.child_due(),
             pause.and_then(|p| now.checked_add(p)),
         ];

@@ -128,7 +128,11 @@ impl Daemon<'_> {
         match state {
             // There is nothing more to start; the child has said which names are unknown.
             State::AwaitingNames => self.ready(),
-            State::AwaitingRouters | State::Finished => Ok(()),
+            State::AwaitingRouters => Ok(()),
+            State::Finished => {
+                self.has_told_hosts(now);
+                Ok(())
+            }
             State::Working => {
                 self.settled_at = now.checked_add(SETTLED);
                 Ok(())

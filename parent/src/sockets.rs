@@ -1,17 +1,19 @@
 //! Sockets for the child, which can make none: each is bound, filtered and connected here.
 
-use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use isatapd_proto::Transport;
+use isatapd_proto::{MtuMethod, Transport};
 use isatapd_security::sys;
 use nix::errno::Errno;
+use nix::libc::sock_filter;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn6, SockaddrStorage,
-    connect, recv, setsockopt, socket, sockopt,
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, SockaddrIn6,
+    SockaddrStorage, bind, connect, recv, setsockopt, socket, sockopt,
 };
 
-use crate::kernel::{IfIndex, KernelError};
+use crate::device::mtu_method;
+use crate::kernel::{IfIndex, KernelError, TunnelSpec};
 
 const FLAGS: SockFlag = SockFlag::SOCK_CLOEXEC.union(SockFlag::SOCK_NONBLOCK);
 
@@ -19,6 +21,10 @@ const FLAGS: SockFlag = SockFlag::SOCK_CLOEXEC.union(SockFlag::SOCK_NONBLOCK);
 const HOP_LIMIT: i32 = 255;
 /// Octets of advertisements that may wait to be read: some dozens.
 const RECEIVE_BUFFER: usize = 65_536;
+/// Octets of packets that may wait while the child is busy, or replaced.
+const TUNNEL_RECEIVE_BUFFER: u32 = 2 << 20;
+/// Octets of packets that may wait for a slow link.
+const TUNNEL_SEND_BUFFER: usize = 1 << 20;
 /// Packets thrown away at the start; the socket is closed if more have come.
 const STRAYS: usize = 1024;
 
@@ -61,6 +67,61 @@ fn throw_away_strays(socket: &OwnedFd) -> Result<(), Errno> {
         }
     }
     Err(Errno::ENOBUFS)
+}
+
+/// The sockets of the data path: raw, IPv4, protocol 41, bound to the locator.
+#[derive(Debug)]
+pub struct Protocol41 {
+    /// Receives what has IPv6 inside. With the dynamic method it never fragments, with the static
+    /// one it is not sent by.
+    pub whole: OwnedFd,
+    /// Lets packets be fragmented, and receives nothing.
+    pub fragmenting: OwnedFd,
+}
+
+/// Opens both as `spec` has it. The locator must be an address of this host.
+pub fn protocol_41(spec: &TunnelSpec) -> Result<Protocol41, KernelError> {
+    let open = || {
+        let whole = match mtu_method(spec.pmtudisc) {
+            MtuMethod::Dynamic => sys::Fragments::Never,
+            MtuMethod::Static => sys::Fragments::Allowed,
+        };
+        Ok(Protocol41 {
+            whole: open_protocol_41(spec, whole, &sys::ipv6_inside_filter())?,
+            fragmenting: open_protocol_41(spec, sys::Fragments::Allowed, &sys::nothing_filter())?,
+        })
+    };
+    open().map_err(|errno| KernelError {
+        object: format!("locator {}", spec.local),
+        action: "open a socket",
+        errno,
+        hint: String::new(),
+    })
+}
+
+fn open_protocol_41(
+    spec: &TunnelSpec,
+    fragments: sys::Fragments,
+    filter: &[sock_filter],
+) -> Result<OwnedFd, Errno> {
+    let socket = sys::raw_protocol_41().map_err(|e| errno(&e))?;
+    let fd = socket.as_fd();
+    // From its making on it receives from everywhere: that ends here, and what has come goes.
+    sys::attach_filter(fd, &sys::nothing_filter()).map_err(|e| errno(&e))?;
+    bind(socket.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(spec.local.get(), 0)))?;
+    if let Some(link) = spec.link {
+        sys::bind_to_interface(fd, link.nonzero()).map_err(|e| errno(&e))?;
+    }
+    throw_away_strays(&socket)?;
+    sys::set_fragments(fd, fragments).map_err(|e| errno(&e))?;
+    setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?;
+    if let Some(ttl) = spec.ttl {
+        setsockopt(&socket, sockopt::Ipv4Ttl, &ttl.get().into())?;
+    }
+    sys::set_receive_buffer_force(fd, TUNNEL_RECEIVE_BUFFER).map_err(|e| errno(&e))?;
+    setsockopt(&socket, sockopt::SndBufForce, &TUNNEL_SEND_BUFFER)?;
+    sys::attach_locked_filter(fd, filter).map_err(|e| errno(&e))?;
+    Ok(socket)
 }
 
 /// A socket for one DNS query, connected to the server from a port that the kernel chooses; TCP

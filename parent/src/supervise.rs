@@ -10,6 +10,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use crate::child::{Child, Heard, Violation};
 use crate::exit::{Exit, Fatal};
+use crate::kernel::forwards;
 use crate::policy::Routers;
 use crate::run::Daemon;
 
@@ -48,7 +49,7 @@ impl Daemon<'_> {
     pub(crate) fn introduce(&mut self) {
         // It knows no router yet: what it is to use comes after it has said which. What is in the
         // kernel stays meanwhile.
-        self.sockets.clear();
+        self.forget_sockets();
         self.routers = Routers::default();
         let version = Text::cut(env!("CARGO_PKG_VERSION"));
         self.tell(&Event::Startup { version }, Vec::new());
@@ -61,7 +62,15 @@ impl Daemon<'_> {
             advertise: self.options.advertise.clone(),
         };
         self.tell(&Event::Config(config), Vec::new());
+        match self.with.control.copy() {
+            Ok(socket) => self.tell(&Event::Control, vec![socket]),
+            Err(error) => warn!("control socket: {error}"),
+        }
         self.tell_link();
+        if self.located {
+            // After an error it is done again with the next look.
+            let _ = self.follow_path().and_then(|()| self.follow_surroundings());
+        }
         self.look_soon(Instant::now());
     }
 
@@ -90,8 +99,19 @@ impl Daemon<'_> {
     pub(crate) fn tell_link(&mut self) {
         let tunnel = self.facts().tunnel.filter(|_| self.located);
         let name = Text::cut(self.options.name.as_str());
-        let link = Link { tunnel, name, reason: Text::cut(""), forwarding: false };
+        let waits = self.said.waits.as_deref().unwrap_or_default();
+        let reason = Text::cut(if self.located { self.reason } else { waits });
+        self.forwarding = forwards();
+        self.say_forwarding();
+        let link = Link { tunnel, name, reason, forwarding: self.forwarding };
         self.tell(&Event::Link(link), Vec::new());
+    }
+
+    /// What the present child was given is of no use to it any more, or to the next one.
+    pub(crate) fn forget_sockets(&mut self) {
+        self.sockets.clear();
+        self.has_path = false;
+        self.surroundings = None;
     }
 
     /// Hears one thing of the child; false if there is no more to hear.

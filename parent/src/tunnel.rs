@@ -2,15 +2,19 @@
 //! what is no longer wanted goes.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::fd::OwnedFd;
 
 use isatapd_proto::isatap::{self, UBit};
-use isatapd_proto::{Backend, Lifetime, Mtu, RouterWish};
-use log::warn;
+use isatapd_proto::{DataPath, Lifetime, Mtu, RouterWish};
+use log::{debug, warn};
 use nix::errno::Errno;
 
+use crate::device::{Device, Tun, data_path};
 use crate::kernel::{
-    Address, IfIndex, KernelError, Link, Netlink, Origin, Prl, Route, TunnelSpec, hold_still,
+    Address, AnyRoute, IfIndex, InterfaceName, KernelError, Link, Netlink, Origin, Prl, Route,
+    TunnelSpec, hold_still,
 };
 use crate::policy::{self, Addresses, Routers, Routes};
 
@@ -18,7 +22,9 @@ use crate::policy::{self, Addresses, Routers, Routes};
 pub struct Tunnel {
     index: IfIndex,
     spec: TunnelSpec,
+    device: Device,
     mtu: Mtu,
+    /// The kernel's PRL; of a TUN interface, those that routes may lead to.
     routers: Vec<Ipv4Addr>,
     addresses: BTreeMap<Ipv6Addr, Address>,
     /// By destination and metric, as the kernel tells routes apart.
@@ -37,8 +43,8 @@ pub enum Found {
 }
 
 impl Tunnel {
-    /// Makes the tunnel. It comes up only when the kernel can no longer configure it by itself.
-    pub fn create(netlink: &mut Netlink, spec: TunnelSpec) -> Result<Self, KernelError> {
+    /// Makes a `sit` tunnel. It comes up only when the kernel can no longer configure it by itself.
+    pub fn create_sit(netlink: &mut Netlink, spec: TunnelSpec) -> Result<Self, KernelError> {
         let index = netlink.create_tunnel(&spec)?;
         let begun = Self::begun(netlink, index, spec);
         if begun.is_err() {
@@ -48,7 +54,56 @@ impl Tunnel {
         begun
     }
 
-    /// Takes over what a predecessor left, whatever its locator was.
+    /// Makes a TUN interface in the same way, with the sockets of its data path. Its MTU is that of
+    /// `spec`.
+    pub fn create_tun(netlink: &mut Netlink, spec: TunnelSpec) -> Result<Self, KernelError> {
+        let name = spec.name.clone();
+        let mut tunnel = Self::tun_under(netlink, &name, spec)?;
+        tunnel.start(netlink)?;
+        Ok(tunnel)
+    }
+
+    /// A TUN interface that is still down.
+    fn tun_under(
+        netlink: &mut Netlink,
+        name: &InterfaceName,
+        spec: TunnelSpec,
+    ) -> Result<Self, KernelError> {
+        let mtu = spec.mtu.unwrap_or(Mtu::MIN);
+        // It goes with its descriptor if what follows fails.
+        let (index, queue) = netlink.create_tun(name, mtu)?;
+        hold_still_if_possible(name)?;
+        let device = Device::Tun(Tun::new(queue, &spec)?);
+        Ok(Self { device, mtu, ..Self::bare(index, spec) })
+    }
+
+    /// A TUN interface takes the place of this tunnel: addresses and routes are the same, and there
+    /// is never a time without the addresses. After an error the tunnel may be gone.
+    pub fn move_to_tun(
+        &mut self,
+        netlink: &mut Netlink,
+        spec: TunnelSpec,
+    ) -> Result<(), KernelError> {
+        let same_locator = self.spec.local == spec.local;
+        let mut tun = Self::tun_under(netlink, &temporary(&spec.name)?, spec)?;
+        for address in self.addresses.values().filter(|_| same_locator) {
+            netlink.set_address(tun.index, address)?;
+            tun.addresses.insert(address.address, *address);
+        }
+        netlink.delete_link(self.index)?;
+        netlink.rename(tun.index, &tun.spec.name)?;
+        tun.start(netlink)?;
+        for route in self.routes.values().filter(|_| same_locator) {
+            let route = Route { index: tun.index, ..*route };
+            netlink.set_route(&route, false)?;
+            tun.routes.insert(key(&route), route);
+        }
+        tun.routers.append(&mut self.routers);
+        *self = tun;
+        Ok(())
+    }
+
+    /// Takes over the `sit` tunnel that a predecessor left, whatever its locator was.
     pub fn adopt(
         netlink: &mut Netlink,
         prl: &Prl,
@@ -69,18 +124,27 @@ impl Tunnel {
 
     fn begun(netlink: &mut Netlink, index: IfIndex, spec: TunnelSpec) -> Result<Self, KernelError> {
         hold_still(&spec.name)?;
-        let mut tunnel = Self {
+        let mut tunnel = Self::bare(index, spec);
+        tunnel.start(netlink)?;
+        Ok(tunnel)
+    }
+
+    fn bare(index: IfIndex, spec: TunnelSpec) -> Self {
+        Self {
             index,
             spec,
+            device: Device::Sit,
             mtu: Mtu::MIN,
             routers: Vec::new(),
             addresses: BTreeMap::new(),
             routes: BTreeMap::new(),
-        };
-        tunnel.set_link_local(netlink)?;
-        netlink.set_up(index)?;
-        tunnel.read_mtu(netlink)?;
-        Ok(tunnel)
+        }
+    }
+
+    fn start(&mut self, netlink: &mut Netlink) -> Result<(), KernelError> {
+        self.set_link_local(netlink)?;
+        netlink.set_up(self.index)?;
+        self.read_mtu(netlink)
     }
 
     /// Its number.
@@ -95,13 +159,35 @@ impl Tunnel {
 
     /// How others see it.
     pub const fn state(&self) -> isatapd_proto::Tunnel {
-        isatapd_proto::Tunnel { locator: self.spec.local, mtu: self.mtu, backend: Backend::Kernel }
+        let backend = self.device.backend();
+        isatapd_proto::Tunnel { locator: self.spec.local, mtu: self.mtu, backend }
     }
 
-    /// Gives it another locator or link, in place: routes and PRL stay, addresses of the old
+    /// Whether the child encapsulates.
+    pub const fn is_tun(&self) -> bool {
+        matches!(self.device, Device::Tun(_))
+    }
+
+    /// Of a TUN interface: how the child is to send, and the descriptors for it.
+    pub fn data_path(&self) -> Option<io::Result<(DataPath, Vec<OwnedFd>)>> {
+        let Device::Tun(tun) = &self.device else { return None };
+        Some(tun.descriptors().map(|fds| (data_path(&self.spec), fds)))
+    }
+
+    /// Gives it another locator, link or MTU, in place: routes and PRL stay, addresses of the old
     /// locator go.
     pub fn change(&mut self, netlink: &mut Netlink, spec: TunnelSpec) -> Result<(), KernelError> {
-        netlink.change_tunnel(self.index, &spec)?;
+        match &mut self.device {
+            Device::Sit => netlink.change_tunnel(self.index, &spec)?,
+            Device::Tun(tun) => {
+                if let Some(mtu) = spec.mtu {
+                    netlink.set_mtu(self.index, mtu)?;
+                }
+                if (TunnelSpec { mtu: self.spec.mtu, ..spec.clone() }) != self.spec {
+                    tun.change(&spec)?;
+                }
+            }
+        }
         let before = std::mem::replace(&mut self.spec, spec);
         let changed = self
             .set_link_local(netlink)
@@ -121,7 +207,10 @@ impl Tunnel {
             return Ok(Found::Whole);
         }
         warn!("{}: was set down; set up again", self.spec.name);
-        hold_still(&self.spec.name)?;
+        match self.device {
+            Device::Sit => hold_still(&self.spec.name)?,
+            Device::Tun(_) => hold_still_if_possible(&self.spec.name)?,
+        }
         self.set_link_local(netlink)?;
         netlink.set_up(self.index)?;
         // The kernel has removed the routes.
@@ -137,14 +226,17 @@ impl Tunnel {
         wanted: &[RouterWish],
     ) -> Result<(), KernelError> {
         let wanted: Vec<Ipv4Addr> = wanted.iter().map(|wish| wish.router.get()).collect();
+        let in_kernel = matches!(self.device, Device::Sit);
         for router in &wanted {
             if !self.routers.contains(router) {
-                prl.add(&self.spec.name, *router)?;
+                if in_kernel {
+                    prl.add(&self.spec.name, *router)?;
+                }
                 self.routers.push(*router);
             }
         }
-        self.keep_routes(netlink, |route| is_led_by(&wanted, route.gateway))?;
-        for router in self.routers.iter().filter(|r| !wanted.contains(r)) {
+        self.keep_routes(netlink, |route| is_by(&wanted, route.gateway))?;
+        for router in self.routers.iter().filter(|r| in_kernel && !wanted.contains(r)) {
             prl.delete(&self.spec.name, *router)?;
         }
         self.routers = wanted;
@@ -183,9 +275,7 @@ impl Tunnel {
         netlink: &mut Netlink,
         wanted: &Routes,
     ) -> Result<(), KernelError> {
-        let usable = |route: &&policy::Route| {
-            route.gateway().is_none() || is_led_by(&self.routers, route.gateway())
-        };
+        let usable = |route: &&policy::Route| is_by(&self.routers, route.gateway());
         let wanted = wanted.list().iter().filter(usable).map(|route| Route {
             index: self.index,
             destination: route.destination().net(),
@@ -221,7 +311,21 @@ impl Tunnel {
         routers: &Routers,
     ) -> Result<(), KernelError> {
         let routers: Vec<_> = routers.list().iter().map(|wish| wish.router.get()).collect();
-        self.keep_routes(netlink, |route| is_led_by(&routers, route.gateway))
+        self.keep_routes(netlink, |route| is_by(&routers, route.gateway))
+    }
+
+    /// Addresses on it that are not ours.
+    pub fn foreign_addresses(&self, netlink: &mut Netlink) -> Result<Vec<Ipv6Addr>, KernelError> {
+        let all = netlink.addresses(self.index)?.into_iter().map(|address| address.address);
+        Ok(all.filter(|address| !self.addresses.contains_key(address)).collect())
+    }
+
+    /// Routes through it that are not ours, nor come with our link-local address.
+    pub fn foreign_routes(&self, netlink: &mut Netlink) -> Result<Vec<AnyRoute>, KernelError> {
+        let ours = |route: &AnyRoute| self.routes.contains_key(&(route.destination, route.metric));
+        let is_other = |route: &AnyRoute| !route.destination.addr().is_unicast_link_local();
+        let all = netlink.all_routes(self.index)?.into_iter();
+        Ok(all.filter(|route| is_other(route) && !ours(route)).collect())
     }
 
     fn keep_routes(
@@ -281,9 +385,34 @@ impl Tunnel {
     }
 }
 
-fn is_led_by(routers: &[Ipv4Addr], gateway: Option<Ipv6Addr>) -> bool {
-    let router = gateway.and_then(isatap::embedded);
-    router.is_some_and(|(router, _)| routers.contains(&router))
+/// In a container /proc/sys is read-only. The child hands the kernel no advertisement and no
+/// redirect, and sends none of its solicitations, so of a TUN interface that does no harm.
+fn hold_still_if_possible(name: &InterfaceName) -> Result<(), KernelError> {
+    match hold_still(name) {
+        Err(error) if error.errno == Errno::EROFS => {
+            debug!("{error}");
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+/// Whether a route is on the link, or leads to one of these.
+fn is_by(routers: &[Ipv4Addr], gateway: Option<Ipv6Addr>) -> bool {
+    gateway.is_none_or(|gateway| {
+        isatap::embedded(gateway).is_some_and(|(router, _)| routers.contains(&router))
+    })
+}
+
+/// A name for a moment: the last octet of the longest is another.
+fn temporary(name: &InterfaceName) -> Result<InterfaceName, KernelError> {
+    let name: String = name.as_str().chars().take(14).chain(['~']).collect();
+    name.parse().map_err(|_| KernelError {
+        object: name.clone(),
+        action: "use the name",
+        errno: Errno::EINVAL,
+        hint: String::new(),
+    })
 }
 
 fn key(route: &Route) -> (ipnet::Ipv6Net, u32) {

@@ -245,7 +245,7 @@ fn paths_are_the_kernels() {
     );
     let b = index_of("vb");
     let own = Ipv4Addr::new(10, 0, 0, 2);
-    let mut path = |target: &str, only| netlink.path(target.parse().unwrap(), only).unwrap();
+    let mut path = |target: &str, only| netlink.path(target.parse().unwrap(), only, None).unwrap();
     let direct = Path { oif: a, gateway: None, source: own, kind: PathKind::Unicast };
     assert_eq!(path("10.0.0.101", None), Some(direct));
     let gateway = Some(Ipv4Addr::new(10, 0, 0, 1).into());
@@ -315,6 +315,7 @@ fn expect(monitor: &mut Monitor, expected: Changes, what: &str) {
         seen.links |= more.links;
         seen.ipv4 |= more.ipv4;
         seen.tunnel |= more.tunnel;
+        seen.forwarding |= more.forwarding;
         seen.tunnel_gone |= more.tunnel_gone;
         seen.overrun |= more.overrun;
     }
@@ -335,7 +336,7 @@ fn the_monitor_tells_what_kind_of_thing_changed() {
     witness.set_tunnel(Some(index_of("vb")));
 
     let tunnel = Changes { tunnel: true, ..Changes::default() };
-    ip("-6 route add 2001:db8::/64 dev va");
+    ip("-6 route add 2001:db8::/64 dev vb");
     ip("address add fe80::1/64 dev vb nodad");
     expect(&mut witness, tunnel, "the address is heard of");
     assert_eq!(monitor.drain().unwrap(), Changes::default(), "but is not the tunnel's");
@@ -348,6 +349,7 @@ fn the_monitor_tells_what_kind_of_thing_changed() {
         ("rule add from 192.0.2.1 lookup 7", ipv4),
         ("link set vb mtu 1400", links),
         ("address add fe80::1/64 dev va nodad", tunnel),
+        ("-6 route add 2001:db8:1::/64 dev va", tunnel),
         ("link set va mtu 1400", tunnel),
         ("link set va down", Changes { links: true, ..tunnel }),
     ] {

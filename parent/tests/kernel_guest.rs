@@ -20,9 +20,13 @@ use std::process::Command;
 use isatapd::kernel::{
     Address, IfIndex, InterfaceName, Kind, Netlink, Origin, Prl, TunnelSpec, hold_still,
 };
+use isatapd::policy::{Facts, Routes};
 use isatapd::sockets::router_socket;
+use isatapd::tunnel::Tunnel;
 use isatapd_proto::isatap::{UBit, link_local};
-use isatapd_proto::{Lifetime, UnicastV4};
+use isatapd_proto::{
+    Lifetime, NextHop, Preference, RouteDestination, RouteWish, RouterWish, UnicastV4,
+};
 use namespace::{index_of, ip, ip_batch, namespace, try_ip};
 use nix::cmsg_space;
 use nix::errno::Errno;
@@ -157,6 +161,42 @@ fn a_change_keeps_number_list_addresses_and_routes() {
     assert_eq!(sorted(), routers[1..]);
     assert!(prl.list(&"is9".parse().unwrap()).is_err());
     assert!(prl.add(&"lo".parse().unwrap(), routers[0]).is_err());
+}
+
+#[test]
+#[ignore = "needs a kernel with sit: run by the guest lane of make test"]
+fn a_tun_takes_the_place_of_sit() {
+    namespace();
+    ip_batch("link add eth0 up type veth peer name eth1\naddress add 10.0.0.2/24 dev eth0");
+    let mut netlink = Netlink::open().unwrap();
+    let prl = Prl::open().unwrap();
+    let mut tunnel = Tunnel::create_sit(&mut netlink, spec("is0", 2)).unwrap();
+    let wish = RouterWish { slot: 0.try_into().unwrap(), router: v4(101) };
+    tunnel.set_routers(&mut netlink, &prl, &[wish]).unwrap();
+    let facts = Facts { routers: &[wish], tunnel: Some(tunnel.state()) };
+    let hop = NextHop { slot: wish.slot, form: UBit::Local };
+    let route = RouteWish {
+        destination: RouteDestination::DEFAULT,
+        next_hop: Some(hop),
+        preference: Preference::Medium,
+        lifetime: Lifetime::from_secs(1800),
+        mtu: None,
+        hop_limit: None,
+    };
+    let routes = Routes::judge(&[route], facts).unwrap();
+    tunnel.set_routes(&mut netlink, &routes).unwrap();
+    let default = "default via fe80::5efe:a00:65 proto ra metric 2112";
+    assert!(ip("-6 route show dev is0").contains(default));
+
+    tunnel.move_to_tun(&mut netlink, spec("is0", 2)).unwrap();
+    let found = netlink.find_link(&spec("is0", 2).name).unwrap().unwrap();
+    assert_eq!((found.index, found.kind, found.up), (tunnel.index(), Kind::Tun, true));
+    assert_eq!(netlink.addresses(tunnel.index()).unwrap(), [own_link_local(2)]);
+    assert!(ip("-6 route show dev is0").contains(default), "{}", ip("-6 route show dev is0"));
+    assert!(!ip("link show").contains('~'));
+    // The routers may change: there is no list in the kernel.
+    tunnel.set_routers(&mut netlink, &prl, &[]).unwrap();
+    assert!(!ip("-6 route show dev is0").contains("default"));
 }
 
 /// Sends a solicitation and waits for an answer.

@@ -10,8 +10,8 @@ use isatapd::exit::Exit;
 
 const PAGE: &str = include_str!("../../man/isatapd.8");
 
-/// One option: short, long, and whether it takes a value.
-type Flag = (char, String, bool);
+/// One option: short if it has that, long, and whether it takes a value.
+type Flag = (Option<char>, String, bool);
 
 fn parser() -> BTreeSet<Flag> {
     let mut command = command();
@@ -19,54 +19,69 @@ fn parser() -> BTreeSet<Flag> {
     let options = command.get_arguments().filter(|arg| !arg.is_positional());
     let flag = |arg: &clap::Arg| {
         let value = matches!(arg.get_action(), ArgAction::Set | ArgAction::Append);
-        (arg.get_short().unwrap(), arg.get_long().unwrap().to_owned(), value)
+        (arg.get_short(), arg.get_long().unwrap().to_owned(), value)
     };
     options.map(flag).collect()
 }
 
-/// Lines "  -n, --name <NAME>  Name of ...".
+/// Lines "  -n, --name <NAME>  Name of ..." and "      --backend <WHO>  Who ...".
 fn help() -> BTreeSet<Flag> {
     let Err(Stop::Print(text)) = parse(["isatapd", "--help"].map(Into::into)) else {
         panic!("--help is taken for something else");
     };
-    let lines = text.lines().filter_map(|line| line.strip_prefix("  -"));
+    let lines = text.lines().filter(|line| line.trim_start().starts_with('-'));
     let flag = |line: &str| {
-        let mut words = line.split_whitespace();
-        let short = words.next().unwrap().strip_suffix(',').unwrap().chars().next().unwrap();
+        let mut words = line.split_whitespace().peekable();
+        let short = words.next_if(|word| word.ends_with(','));
+        let short = short.map(|word| word.trim_matches(['-', ',']).parse().unwrap());
         let long = words.next().unwrap().trim_end_matches("...").strip_prefix("--").unwrap();
         (short, long.to_owned(), words.next().unwrap().starts_with('<'))
     };
     lines.map(flag).collect()
 }
 
-/// Items ".It Fl n Ar name , Fl -name Ar name".
+/// Items ".It Fl n Ar name , Fl -name Ar name" and ".It Fl -backend Ar who".
 fn page() -> BTreeSet<Flag> {
     let items = PAGE.lines().filter_map(|line| line.strip_prefix(".It Fl "));
     let flag = |item: &str| {
-        let (short, long) = item.split_once(" , Fl -").unwrap();
-        let (long, value) = long.split_once(" Ar ").map_or((long, None), |(l, v)| (l, Some(v)));
-        let (short, same) = short.split_once(" Ar ").map_or((short, None), |(s, v)| (s, Some(v)));
-        assert_eq!(value, same, "{item}");
-        (short.parse().unwrap(), long.to_owned(), value.is_some())
+        let (short, long) = match item.strip_prefix('-') {
+            Some(long) => (None, long),
+            None => item.split_once(" , Fl -").map(|(s, l)| (Some(s), l)).unwrap(),
+        };
+        let (long, value) = argument(long);
+        let short = short.map(argument);
+        assert!(short.is_none_or(|(_, same)| same == value), "{item}");
+        (short.map(|(short, _)| short.parse().unwrap()), long.to_owned(), value.is_some())
     };
     items.map(flag).collect()
 }
 
-/// The letters of the synopsis.
-fn synopsis() -> BTreeSet<char> {
+/// "n Ar name": the option, and what it takes.
+fn argument(option: &str) -> (&str, Option<&str>) {
+    // A value may have more than one macro: "Ar prefix Ns Li /64".
+    option.split_once(" Ar ").map_or((option, None), |(option, value)| (option, Some(value)))
+}
+
+/// The letters of the synopsis, and its long options.
+fn synopsis() -> (BTreeSet<char>, BTreeSet<String>) {
     let (_, rest) = PAGE.split_once(".Sh SYNOPSIS\n").unwrap();
     let (synopsis, _) = rest.split_once(".Sh ").unwrap();
     let flags = synopsis.lines().filter_map(|line| line.split_once("Fl "));
-    let letters = flags.map(|(_, rest)| rest.split(" Ar ").next().unwrap());
-    letters.flat_map(str::chars).filter(char::is_ascii_alphabetic).collect()
+    let options = flags.map(|(_, option)| argument(option).0);
+    let (long, short): (Vec<_>, Vec<_>) = options.partition(|option| option.starts_with('-'));
+    let letters = short.into_iter().flat_map(str::chars).filter(char::is_ascii_alphabetic);
+    (letters.collect(), long.into_iter().map(|option| option[1..].to_owned()).collect())
 }
 
 #[test]
 fn the_options_are_the_same() {
-    assert_eq!(parser().len(), 15);
+    assert_eq!(parser().len(), 24);
     assert_eq!(help(), parser());
     assert_eq!(page(), parser());
-    assert_eq!(synopsis(), parser().into_iter().map(|(short, ..)| short).collect());
+    let (letters, long) = synopsis();
+    assert_eq!(letters, parser().into_iter().filter_map(|(short, ..)| short).collect());
+    let only_long = parser().into_iter().filter(|(short, ..)| short.is_none());
+    assert_eq!(long, only_long.map(|(_, long, _)| long).collect());
 }
 
 #[test]
@@ -77,9 +92,10 @@ fn the_defaults_are_the_same() {
             continue;
         };
         let Some(long) = arg.get_long() else { continue };
-        let (_, rest) = PAGE.split_once(&format!(" , Fl -{long}")).unwrap();
-        let text = rest.split(".It ").next().unwrap();
-        let (_, text) = text.rsplit_once("default").unwrap();
+        let heading = format!("Fl -{long} Ar ");
+        let mut items = PAGE.split("\n.It ");
+        let item = items.find(|item| item.lines().next().unwrap().contains(&heading)).unwrap();
+        let (_, text) = item.rsplit_once("default").unwrap();
         assert!(text.contains(default), "--{long}: {default} is not in{text}");
     }
 }

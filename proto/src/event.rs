@@ -127,6 +127,7 @@ pub struct Tunnel {
 
 /// Who encapsulates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Backend {
     /// A `sit` interface in ISATAP mode.
     Kernel,

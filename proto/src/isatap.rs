@@ -9,6 +9,7 @@ use crate::UnicastV4;
 
 /// The universal/local bit of an ISATAP interface identifier: which of its two forms is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum UBit {
     /// `0000:5efe`: the IPv4 address is not known to be globally unique.
     Local,

@@ -8,6 +8,7 @@
 mod advertise;
 mod bounded;
 mod codec;
+pub mod control;
 mod event;
 pub mod isatap;
 mod limits;

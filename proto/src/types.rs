@@ -132,6 +132,7 @@ pub enum Transport {
 
 /// Router or route preference (RFC 4191 section 2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Preference {
     /// 11
     Low,

@@ -23,6 +23,8 @@ pub struct Paths {
     pub read: Vec<PathBuf>,
     /// Files and folders to read and write beneath, and whose sockets may be connected to.
     pub write: Vec<PathBuf>,
+    /// Devices to open.
+    pub devices: Vec<PathBuf>,
     /// Folders to remove files from.
     pub remove: Vec<PathBuf>,
     /// TCP ports to connect to.
@@ -52,6 +54,8 @@ pub(crate) fn allow(paths: &Paths, program: &Program) -> Result<ABI, ConfineErro
         .add_rule(PathBeneath::new(program.as_fd(), execute))?;
     rules = add_paths(rules, &paths.read, read)?;
     rules = add_paths(rules, &paths.write, write)?;
+    let device = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev;
+    rules = add_paths(rules, &paths.devices, device)?;
     rules = add_paths(rules, &paths.remove, AccessFs::RemoveFile.into())?;
     for port in &paths.connect {
         rules = rules.add_rule(NetPort::new(*port, AccessNet::ConnectTcp))?;

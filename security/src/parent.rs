@@ -31,7 +31,11 @@ pub const CAPABILITIES: [Capability; 7] = [
     capability("CAP_SETUID", 7, "to start a child: setresuid"),
     capability("CAP_SETPCAP", 8, "to start a child: empty its bounding set, lock its securebits"),
     capability("CAP_NET_ADMIN", 12, "links, addresses, routes, the PRL, per-interface settings"),
-    capability("CAP_NET_RAW", 13, "raw ICMPv6 sockets for the child, bound to the tunnel"),
+    capability(
+        "CAP_NET_RAW",
+        13,
+        "raw sockets for the child, bound to the tunnel or to our end of it",
+    ),
     capability("CAP_SYS_CHROOT", 18, "to start a child: its empty root"),
 ];
 

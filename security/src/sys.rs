@@ -2,6 +2,7 @@
 
 mod prl;
 mod socket;
+mod tun;
 
 use std::io;
 
@@ -9,8 +10,11 @@ use nix::errno::Errno;
 
 pub use prl::{InterfaceName, MAX_PRL, prl_add, prl_delete, prl_list};
 pub use socket::{
-    attach_locked_filter, router_advert_filter, set_icmp6_filter_ra_only, set_receive_buffer_force,
+    Fragments, attach_filter, attach_locked_filter, bind_to_interface, ipv6_inside_filter,
+    nothing_filter, raw_protocol_41, router_advert_filter, set_fragments, set_icmp6_filter_ra_only,
+    set_receive_buffer_force,
 };
+pub use tun::make_tun;
 
 /// 32 octets that nobody can guess (getrandom(2)). May wait for the system's first entropy.
 pub fn random_seed() -> io::Result<[u8; 32]> {

@@ -4,6 +4,8 @@ use std::env;
 use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::os::fd::{AsRawFd, IntoRawFd};
+use std::str::FromStr;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::{
@@ -19,6 +21,10 @@ use crate::failure::{At, Failure};
 pub struct Kept {
     /// `NOTIFY_SOCKET`: where systemd wants to hear of readiness (sd_notify(3)).
     pub notify_socket: Option<OsString>,
+    /// `WATCHDOG_USEC`: it ends us if it hears nothing for so long (sd_watchdog_enabled(3)).
+    pub watchdog: Option<Duration>,
+    /// `WATCHDOG_PID`: the process that it means.
+    pub watchdog_pid: Option<u32>,
     /// `JOURNAL_STREAM`: standard error is the journal (systemd.exec(5)).
     pub journal_stream: Option<OsString>,
 }
@@ -46,6 +52,8 @@ pub fn wash() -> Result<Kept, WashError> {
     close_from(3).at("close_range")?;
     let kept = Kept {
         notify_socket: env::var_os("NOTIFY_SOCKET"),
+        watchdog: number("WATCHDOG_USEC").map(Duration::from_micros),
+        watchdog_pid: number("WATCHDOG_PID"),
         journal_stream: env::var_os("JOURNAL_STREAM"),
     };
     clear_environment().at("clearenv")?;
@@ -53,6 +61,11 @@ pub fn wash() -> Result<Kept, WashError> {
     reset_signals()?;
     set_action(Signal::SIGPIPE, SigHandler::SigIgn).at("sigaction")?;
     Ok(kept)
+}
+
+/// A number of the environment; none if it is not one.
+fn number<T: FromStr>(name: &str) -> Option<T> {
+    env::var(name).ok()?.parse().ok()
 }
 
 fn refuse_set_id() -> Result<(), WashError> {

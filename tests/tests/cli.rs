@@ -11,7 +11,9 @@ use isatapd_tests::expect::{self, NO_SIT, status};
 use isatapd_tests::netns::in_new;
 use isatapd_tests::process::output;
 use isatapd_tests::site::isatapd;
-use isatapd_tests::wait::secs;
+use isatapd_tests::wait::{secs, wait_for};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// Runs `command` in an empty namespace until it ends; one that is content with the namespace is
 /// ended after two seconds. Panics if it leaves a link.
@@ -47,7 +49,7 @@ fn every_option_is_accepted() {
     let folder = tempfile::tempdir().expect("a folder");
     let pid_file = folder.path().join("isatapd.pid");
     let pid_file = pid_file.to_str().expect("UTF-8");
-    let cases: [&[&str]; 14] = [
+    let cases: [&[&str]; 20] = [
         &[],
         &["10.0.0.101", "isatap.example.com"],
         &["-n", "is7", "-l", "eth0", "-m", "1280", "-t", "64", "-i", "300", "-D", "120", "isatap"],
@@ -63,6 +65,19 @@ fn every_option_is_accepted() {
         &["-p", pid_file],
         &["--pid", pid_file],
         &["-v", "-q", "--verbose", "--quiet"],
+        &["--backend", "auto", "--locator", "auto"],
+        &["--backend", "tun", "--locator", "10.0.0.1", "-N", "-m", "1480"],
+        &["--backend=kernel", "--l", "eth0"],
+        &["--locator", "10.0.0.1", "--advertise", "2001:db8::/64"],
+        &["--advertise", "2001:db8::/64,AdvPreferredLifetime=0", "--forward", "-N", "isatap"],
+        &[
+            "--advertise=2001:db8::/64",
+            "--advertise-route=2001:db8::/32,AdvRoutePreference=low",
+            "--advertise-dns=2001:db8::53",
+            "--advertise-domain=example.com",
+            "--advertise-pref64=64:ff9b::/96",
+            "--advertise-set=AdvCurHopLimit=32",
+        ],
         &["-d"],
         &["--daemon"],
     ];
@@ -83,7 +98,7 @@ fn every_option_is_accepted() {
 #[test]
 fn bad_values_are_named() {
     // What 0.9.7 took silently, and limits.
-    let cases: [(&[&str], &[&str]); 34] = [
+    let cases: [(&[&str], &[&str]); 50] = [
         (&["--mtu", "1400abc"], &["--mtu", "1400abc"]),
         (&["-m", "1279"], &["--mtu", "1279", "1280"]),
         (&["-m", "65536"], &["--mtu", "65536"]),
@@ -115,6 +130,28 @@ fn bad_values_are_named() {
         (&["010.0.0.101"], &["router", "010.0.0.101"]),
         (&["-r", "224.0.0.1"], &["--router", "224.0.0.1"]),
         (&["-N"], &["--nopmtudisc", "--ttl inherit"]),
+        (&["-N", "--backend", "kernel"], &["--nopmtudisc", "--ttl inherit"]),
+        (&["-N", "--backend", "tun", "-m", "1481"], &["--mtu", "1481", "1480"]),
+        (&["--backend", "sit"], &["--backend", "sit"]),
+        (&["--locator", "224.0.0.1"], &["--locator", "224.0.0.1"]),
+        (&["--locator", "host"], &["--locator", "host"]),
+        (&["--advertise", "2001:db8::/48"], &["--advertise", "2001:db8::/48", "/64"]),
+        (&["--advertise", "fe80::/64"], &["--advertise", "fe80::/64"]),
+        (&["--advertise", "fd00::/64,Adv\u{1b}[2J=1"], &["--advertise", "Adv"]),
+        (&["--advertise=fd00::/64", "--advertise=fd00::/64"], &["--advertise", "fd00::/64"]),
+        (&["--advertise=fd00::/64", "--backend=kernel"], &["--backend", "--advertise"]),
+        (
+            &["--advertise=fd00::/64", "--advertise-set=MaxRtrAdvInterval=3"],
+            &["--advertise-set", "MaxRtrAdvInterval", "4"],
+        ),
+        (
+            &["--advertise=fd00::/64", "--advertise-set=AdvDefaultLifetime=60"],
+            &["--advertise-set", "AdvDefaultLifetime", "MaxRtrAdvInterval"],
+        ),
+        (&["--advertise-route", "fd00::/8"], &["--advertise-route", "--advertise"]),
+        (&["--advertise-dns", "::"], &["--advertise-dns", "::"]),
+        (&["--advertise-pref64", "64:ff9b::/95"], &["--advertise-pref64", "64:ff9b::/95"]),
+        (&["--forward"], &["--forward", "--advertise"]),
         (&["--no-such-option"], &["--no-such-option"]),
         (&["--user-rs"], &["--user-rs", "0.9.6"]),
         (&["--mtu"], &["--mtu"]),
@@ -124,6 +161,34 @@ fn bad_values_are_named() {
         refused(&output, status::USAGE, words);
         assert!(!output.stderr.contains(&0x1b), "{arguments:?}: a control character is printed");
     }
+}
+
+/// A router by itself, in an empty namespace.
+const ROUTER: [&str; 5] = ["--locator", "10.0.0.1", "--advertise", "2001:db8::/64", "10.0.0.1"];
+
+#[test]
+fn forwarding_is_on_as_long_as_the_router_runs() {
+    let forwarding = || {
+        let value = fs::read_to_string("/proc/sys/net/ipv6/conf/all/forwarding").expect("IPv6");
+        value.trim_end() == "1"
+    };
+    in_new(|| {
+        assert!(!forwarding());
+        let mut router =
+            Command::new(isatapd()).args(ROUTER).arg("--forward").spawn().expect("run");
+        wait_for(secs(10), "forwarding", || forwarding().then_some(()));
+        kill(Pid::from_raw(router.id().cast_signed()), Signal::SIGTERM).expect("kill");
+        assert_eq!(router.wait().expect("wait").code(), Some(0));
+        assert!(!forwarding());
+    });
+}
+
+#[test]
+fn a_router_that_does_not_forward_says_so() {
+    let output = with(&ROUTER);
+    let lines = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{lines}");
+    assert_eq!(lines.matches("IPv6 forwarding is off").count(), 1, "{lines}");
 }
 
 #[test]
@@ -187,7 +252,7 @@ fn the_manual_has_the_options_of_the_help() {
 
 #[test]
 fn a_kernel_without_sit_is_told_so() {
-    let output = with(&["10.0.0.101"]);
+    let output = with(&["--backend", "kernel", "10.0.0.101"]);
     if output.status.code() != Some(0) {
         refused(&output, status::UNAVAILABLE, &[NO_SIT]);
     }

@@ -10,7 +10,8 @@ use std::process::Command;
 const RUNTIMES: [&str; 6] =
     ["async-global-executor", "async-io", "async-std", "mio", "smol", "tokio"];
 /// What reads or makes network bytes.
-const PARSERS: [&str; 5] = ["domain", "isatapd-engine", "pnet", "pnet_base", "pnet_packet"];
+const PARSERS: [&str; 6] =
+    ["domain", "isatapd-datapath", "isatapd-engine", "pnet", "pnet_base", "pnet_packet"];
 /// What configures the kernel.
 const NETLINK: [&str; 6] = [
     "netlink-packet-core",
@@ -63,8 +64,10 @@ fn the_child_configures_no_kernel() {
 }
 
 #[test]
-fn the_engine_does_no_io() {
-    forbid("isatapd-engine", &[&SYSTEM, &NETLINK, &RUNTIMES, &TOOLS, &["isatapd-security"]]);
+fn the_engine_and_the_data_path_do_no_io() {
+    for package in ["isatapd-engine", "isatapd-datapath"] {
+        forbid(package, &[&SYSTEM, &NETLINK, &RUNTIMES, &TOOLS, &["isatapd-security"]]);
+    }
 }
 
 #[test]
@@ -79,9 +82,9 @@ fn security_knows_nothing_of_the_rest() {
     forbid("isatapd-security", &[&PARSERS, &NETLINK, &RUNTIMES, &TOOLS, &others]);
 }
 
-/// The engine is given the time, the seed and the bytes; the standard library must not give more.
+/// They are given the time, the seed and the bytes; the standard library must not give more.
 #[test]
-fn the_engine_uses_no_io_of_the_standard_library() {
+fn the_engine_and_the_data_path_use_no_io_of_the_standard_library() {
     const FORBIDDEN: [&str; 9] = [
         "std::fs",
         "std::env",
@@ -93,7 +96,9 @@ fn the_engine_uses_no_io_of_the_standard_library() {
         "Instant::now",
         "SystemTime",
     ];
-    check_sources("child/engine/src", &FORBIDDEN);
+    for folder in ["child/engine/src", "child/datapath/src"] {
+        check_sources(folder, &FORBIDDEN);
+    }
 }
 
 #[test]
@@ -106,7 +111,7 @@ fn unsafe_stands_in_security_only() {
     }
     let manifest = fs::read_to_string(top().join("Cargo.toml")).expect("Cargo.toml");
     assert!(manifest.contains("\nunsafe_code = \"deny\"\n"), "the lint that keeps it so");
-    for package in ["proto", "parent", "child", "child/engine"] {
+    for package in ["proto", "parent", "child", "child/engine", "child/datapath"] {
         let path = top().join(package).join("Cargo.toml");
         let manifest = fs::read_to_string(path).expect("a manifest");
         assert!(manifest.contains("[lints]\nworkspace = true"), "{package} has the lints");

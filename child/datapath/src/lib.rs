@@ -7,7 +7,11 @@
 
 mod bucket;
 mod counters;
+mod failed;
+mod header;
+mod icmp6;
 mod inbound;
+mod next_hop;
 mod outbound;
 mod pmtu;
 mod table;
@@ -17,9 +21,11 @@ use std::net::Ipv4Addr;
 use std::ops::Range;
 use std::sync::Arc;
 
+use pmtu::PathMtus;
+
 pub use bucket::Bucket;
 pub use counters::{Counter, Counters};
-pub use pmtu::Consequence;
+pub use failed::Consequence;
 pub use table::{Role, Route, Source, Table};
 pub use time::Instant;
 
@@ -35,9 +41,10 @@ pub const LONGEST_ERROR: usize = 1280;
 pub enum Outbound {
     /// Send it as it is, by IPv4.
     Send(Outer),
-    /// Write the error that was made of it to the TUN interface: so many octets.
+    /// Do not send it; write the error that was made of it to the TUN interface: so many octets. It
+    /// is counted already.
     Answer(usize),
-    /// Nothing.
+    /// Nothing. It is counted already.
     Drop(Counter),
 }
 
@@ -67,7 +74,7 @@ pub enum Inbound {
         /// Where the IPv6 packet is.
         packet: Range<usize>,
     },
-    /// Nothing.
+    /// Nothing. It is counted already.
     Drop(Counter),
 }
 
@@ -104,21 +111,28 @@ pub enum Origin {
     Local,
 }
 
-/// The state of the data path: the table, path MTUs, the budget for errors.
+/// The state of the data path: the table, path MTUs, the budget for errors. It counts what it drops;
+/// what passes is counted by who sends and writes.
 #[derive(Debug)]
 pub struct Path {
     table: Arc<Table>,
     counters: Arc<Counters>,
+    paths: PathMtus,
+    errors: Bucket,
 }
 
 impl Path {
     /// Knows nothing yet: all packets are dropped.
     pub fn new(counters: Arc<Counters>) -> Self {
-        Self { table: Arc::default(), counters }
+        Self { table: Arc::default(), counters, paths: PathMtus::default(), errors: icmp6::ERRORS }
     }
 
     /// Goes by another table from now on.
     pub fn publish(&mut self, table: Arc<Table>) {
+        // From another address packets take other paths.
+        if table.locator != self.table.locator {
+            self.paths = PathMtus::default();
+        }
         self.table = table;
     }
 }

@@ -1,5 +1,6 @@
 //! Which advertisements are used (RFC 5214 section 8.3.3, RFC 4861 section 6.1.2).
 
+use std::fmt::Display;
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use crate::Instant;
 use crate::context::Context;
 use crate::counters::Counter;
 use crate::prl::Prl;
+use crate::wire::icmp6::Broken;
 use crate::wire::router_advert::{self, Malformed, RouterAdvert};
 use isatapd_datapath::Bucket;
 
@@ -29,10 +31,12 @@ pub(crate) struct Packet<'a> {
     pub(crate) bytes: &'a [u8],
 }
 
-/// Why an advertisement is not used.
+/// Why a packet is not used.
 #[derive(Clone, Copy, Debug)]
-enum Reason {
+pub(crate) enum Reason {
+    Broken(Broken),
     NoRouter,
+    Destination,
     HopLimit(Option<u8>),
     Source,
     Excess,
@@ -42,6 +46,9 @@ enum Reason {
 impl Reason {
     const fn counter(self) -> Counter {
         match self {
+            Self::Broken(Broken::Checksum) => Counter::Checksum,
+            Self::Broken(_) => Counter::Header,
+            Self::Destination => Counter::Destination,
             Self::NoRouter => Counter::NoRouter,
             Self::HopLimit(_) => Counter::HopLimit,
             Self::Source => Counter::Source,
@@ -74,13 +81,14 @@ impl Gate {
                 Some(advert)
             }
             Err(reason) => {
-                self.drop(cx, packet.source, reason);
+                self.refuse(cx, packet.source, reason);
                 None
             }
         }
     }
 
-    fn drop(&mut self, cx: &mut Context, source: Ipv6Addr, reason: Reason) {
+    /// Counts and logs a packet of `source` that is not used.
+    pub(crate) fn refuse(&mut self, cx: &mut Context, source: impl Display, reason: Reason) {
         let counter = reason.counter();
         cx.counters.count(counter);
         if cx.level < Level::Debug {
@@ -94,6 +102,9 @@ impl Gate {
         match reason {
             Reason::HopLimit(Some(limit)) => {
                 cx.log(Level::Debug, format_args!("{source}: {}, {limit}", counter.text()));
+            }
+            Reason::Broken(why) => {
+                cx.log(Level::Debug, format_args!("{source}: {}, {why}", counter.text()));
             }
             Reason::Malformed(why) => {
                 cx.log(Level::Debug, format_args!("{source}: {}, {why}", counter.text()));

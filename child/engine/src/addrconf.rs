@@ -2,8 +2,9 @@
 //! section 5.5.3).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use isatapd_proto::{Level, Lifetime, MAX_ADDRESSES, OnLinkPrefix, Slot, UnicastV4};
+use isatapd_proto::{Advertise, Level, Lifetime, MAX_ADDRESSES, OnLinkPrefix, Slot, UnicastV4};
 
 use crate::Instant;
 use crate::context::Context;
@@ -45,6 +46,11 @@ impl Prefix {
             .filter_map(|slot| Slot::try_from(slot).ok())
     }
 
+    /// The same, a bit for each slot.
+    pub(crate) const fn advertiser_bits(&self) -> u64 {
+        self.advertisers
+    }
+
     fn ends(&self) -> Option<Until> {
         self.address.map(|a| a.valid).into_iter().chain(self.on_link).max()
     }
@@ -59,6 +65,19 @@ fn bit_of(slot: u8) -> u64 {
 pub(crate) struct Prefixes(BTreeMap<OnLinkPrefix, Prefix>);
 
 impl Prefixes {
+    /// Those of a router, which are what it is configured to advertise: its own addresses do not
+    /// end. All are on the link for it, also if it does not tell hosts so (RFC 6964 section 3.5).
+    pub(crate) fn advertised(config: &Advertise) -> Self {
+        const PAST: Until = Until::At(Instant::since_boot(Duration::ZERO));
+        let prefixes = config.prefixes.iter().map(|advertised| {
+            let preferred = if advertised.preferred.is_zero() { PAST } else { Until::Forever };
+            let address = Some(Address { valid: Until::Forever, preferred });
+            let on_link = Some(Until::Forever);
+            (advertised.prefix, Prefix { address, on_link, ..Prefix::default() })
+        });
+        Self(prefixes.collect())
+    }
+
     /// Takes over the Prefix Information option of the router at `slot`.
     pub(crate) fn apply(
         &mut self,
@@ -87,7 +106,11 @@ impl Prefixes {
             prefix.address = None;
             cx.counters.count(Counter::NoRoom);
         }
-        prefix.advertisers |= bit_of(slot.get());
+        if option.valid.is_zero() {
+            prefix.advertisers &= !bit_of(slot.get());
+        } else {
+            prefix.advertisers |= bit_of(slot.get());
+        }
         prefix.owner = prefix.owner.or(Some(slot));
         if prefix.ends().is_none() {
             self.0.remove(&net);

@@ -20,6 +20,11 @@ impl Asked {
         Self { subject, again, last: None, trouble: false }
     }
 
+    /// What is set by it, for people.
+    pub(crate) const fn subject(&self) -> &'static str {
+        self.subject
+    }
+
     /// It was sent.
     pub(crate) const fn sent(&mut self, seq: Seq) {
         self.last = Some(seq);

@@ -27,6 +27,9 @@ counters! {
     NoRouter = "advertisements dropped: sender not in the list",
     HopLimit = "advertisements dropped: hop limit not 255",
     Source = "advertisements dropped: source not the router's link-local address",
+    Destination = "advertisements dropped: destination not ours",
+    Header = "packets from the tunnel dropped: no ICMPv6 in IPv6",
+    Checksum = "packets from the tunnel dropped: wrong checksum",
     Excess = "advertisements dropped: too many in a second",
     Malformed = "advertisements dropped: malformed",
     OptionMalformed = "options skipped: malformed",
@@ -38,6 +41,14 @@ counters! {
     NoRoom = "prefixes, routes or DNS entries beyond what is kept",
     Solicitations = "solicitations sent",
     SolicitationsFailed = "solicitations not sent",
+    AdvertsSent = "advertisements sent",
+    SolicitNoRouter = "hosts' solicitations dropped: not a router, or no tunnel",
+    SolicitMalformed = "hosts' solicitations dropped: malformed",
+    SolicitHopLimit = "hosts' solicitations dropped: hop limit not 255",
+    SolicitSource = "hosts' solicitations dropped: source not an address of the sender on the link",
+    SolicitDestination = "hosts' solicitations dropped: destination not ours",
+    SolicitWaits = "hosts' solicitations dropped: the host waits for an answer already",
+    SolicitExcess = "hosts' solicitations dropped: too many hosts wait for an answer",
     Queries = "DNS queries sent",
     RepliesMalformed = "DNS replies that are no answer",
     QueriesUnanswered = "DNS queries without answer",
@@ -48,8 +59,14 @@ counters! {
 }
 
 /// All counts.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Counters([u64; Counter::ALL.len()]);
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self([0; Counter::ALL.len()])
+    }
+}
 
 impl Counters {
     /// One more.
@@ -65,8 +82,8 @@ impl Counters {
         }
     }
 
-    /// Those that are not zero.
+    /// All of them.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Counter, u64)> {
-        Counter::ALL.iter().copied().zip(self.0).filter(|(_, count)| *count > 0)
+        Counter::ALL.iter().copied().zip(self.0)
     }
 }

@@ -6,6 +6,7 @@
 mod accept;
 mod action;
 mod addrconf;
+mod advertise;
 mod asked;
 mod context;
 mod counters;
@@ -16,25 +17,36 @@ mod pace;
 mod prl;
 mod resolve;
 mod rng;
+mod show;
 mod solicit;
+mod table;
 mod text;
+mod tunnelled;
 mod view;
 pub mod wire;
 mod wish;
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use isatapd_datapath::Role;
 use isatapd_proto::{
-    Command, Config, HostName, Level, Link, Outcome, Request, RouterSpec, Seq, State, Tunnel,
-    UnicastV4,
+    Advertise, Backend, Command, Config, DataPath, HostName, Level, Link, Outcome, Request,
+    RouterSpec, Seq, State, Tunnel, UnicastV4,
 };
 
-use self::accept::{Gate, Packet};
+use self::accept::{Gate, Packet, Reason};
 use self::addrconf::Prefixes;
+use self::advertise::Advertiser;
 use self::context::Context;
 use self::counters::Counter;
+use self::learnt::Learnt;
 use self::prl::Prl;
 use self::resolve::Resolver;
+use self::show::Facts;
+use self::table::{Known, Tables};
+use self::wire::icmp6;
+use self::wire::router_solicit::ROUTER_SOLICITATION;
 use self::wish::Wishes;
 
 pub use action::Action;
@@ -49,11 +61,14 @@ pub struct Engine {
     routers: Option<Vec<RouterSpec>>,
     solicit_interval: Option<Duration>,
     tunnel: Option<Tunnel>,
+    tables: Tables,
+    facts: Facts,
     resolver: Resolver,
     prl: Prl,
     gate: Gate,
     prefixes: Prefixes,
     wishes: Wishes,
+    advertiser: Advertiser,
     reported: Option<State>,
 }
 
@@ -65,11 +80,14 @@ impl Engine {
             routers: None,
             solicit_interval: None,
             tunnel: None,
+            tables: Tables::default(),
+            facts: Facts::default(),
             resolver: Resolver::default(),
             prl: Prl::default(),
             gate: Gate::default(),
             prefixes: Prefixes::default(),
             wishes: Wishes::default(),
+            advertiser: Advertiser::default(),
             reported: None,
         }
     }
@@ -95,21 +113,29 @@ impl Engine {
             .chain(self.resolver.deadline(&self.prl))
             .chain(self.prl.deadline())
             .chain(self.prefixes.deadline())
+            .chain(self.advertiser.deadline())
             .chain(wishes)
             .min()
     }
 
     fn take(&mut self, input: Input<'_>) {
+        let by_path = self.tunnel.is_some_and(|tunnel| tunnel.backend == Backend::Tun);
         let cx = &mut self.cx;
         match input {
             Input::Config(config) => self.configure(config),
             Input::Resolver { servers, resolv_conf, hosts } => {
                 self.resolver.files(cx, servers, resolv_conf, hosts);
             }
-            Input::Link(link) => self.follow(link),
+            Input::Link(link) => {
+                let moved = self.advertiser.follow(cx, &link);
+                self.follow(link);
+                if moved {
+                    self.choose_routers();
+                }
+            }
             Input::RouterSocket { slot, router, form } => {
                 let known = self.prl.get_mut(slot).filter(|known| known.address == router);
-                if let Some(router) = known {
+                if let Some(router) = known.filter(|_| !by_path) {
                     router.schedule.socket(cx.now, form);
                 }
             }
@@ -135,29 +161,44 @@ impl Engine {
                 self.prl.retry(cx);
             }
             Input::Command(Command::Dump) => view::dump(self),
-            Input::Command(Command::Stop) => drop(cx.send(Request::Report(State::Finished))),
-            Input::Tunnelled { .. } | Input::DataPath(_) | Input::Surroundings(_) => {}
-            Input::Timer => {}
+            Input::Command(Command::Stop) => {
+                self.advertiser.say_goodbye(cx);
+                cx.send(Request::Report(State::Finished));
+            }
+            Input::DataPath(path) if by_path => self.open(path),
+            Input::Surroundings(surroundings) => self.tables.surroundings = surroundings,
+            Input::Tunnelled { from, packet } => self.tunnelled(from, packet),
+            Input::DataPath(_) | Input::Timer => {}
         }
     }
 
     fn configure(&mut self, config: Config) {
-        let Config { routers, solicit_interval, prl_refresh, level, advertise: _ } = config;
+        let Config { routers, solicit_interval, prl_refresh, level, advertise } = config;
         self.cx.level = level;
         self.solicit_interval = solicit_interval;
         if self.routers.replace(routers.to_vec()).is_none() {
             self.cx.send(Request::StartupDone);
         }
-        let names = routers.iter().filter_map(|spec| match spec {
-            RouterSpec::Name(name) => Some(name.clone()),
-            RouterSpec::Address(_) => None,
-        });
+        self.take_role(advertise);
+        let names = routers.iter().filter_map(name_of).cloned();
         self.resolver.configure(&mut self.cx, names.collect::<Vec<HostName>>(), prl_refresh);
+    }
+
+    /// Host or router. What a router is itself is its configuration, not what others advertise.
+    fn take_role(&mut self, advertise: Option<Advertise>) {
+        if advertise.is_some() || self.advertiser.is_on() {
+            self.prefixes = advertise.as_ref().map(Prefixes::advertised).unwrap_or_default();
+            self.prl.iter_mut().for_each(|(_, router)| router.learnt = Learnt::default());
+            self.wishes.touch();
+        }
+        self.advertiser.configure(&mut self.cx, advertise);
     }
 
     /// The state of the tunnel, as often as it is told: the same again if the host's network has
     /// changed.
-    fn follow(&mut self, Link { tunnel, .. }: Link) {
+    fn follow(&mut self, link: Link) {
+        let tunnel = link.tunnel;
+        self.facts.link = link;
         self.resolver.network_changed(&mut self.cx);
         let before = std::mem::replace(&mut self.tunnel, tunnel);
         if tunnel == before {
@@ -167,12 +208,14 @@ impl Engine {
             return;
         }
         let cx = &mut self.cx;
-        if tunnel.map(|t| t.locator) == before.map(|t| t.locator) {
+        let end = |tunnel: Option<Tunnel>| tunnel.map(|t| (t.locator, t.backend));
+        if end(tunnel) == end(before) {
             // Another MTU.
             self.wishes.touch();
             return;
         }
-        self.prl.close_sockets();
+        self.prl.close();
+        self.tables.close();
         self.prl.retry(cx);
         self.wishes.renew();
         match tunnel {
@@ -181,6 +224,28 @@ impl Engine {
                 cx.log(Level::Notice, format_args!("tunnel: up, locator {locator}, MTU {mtu}"));
             }
             None => cx.log(Level::Notice, format_args!("tunnel: down, no locator")),
+        }
+    }
+
+    /// There is a data path. What was sent by the one before may be lost.
+    fn open(&mut self, path: DataPath) {
+        self.tables.open(path);
+        self.prl.close();
+    }
+
+    /// What came by the data path.
+    fn tunnelled(&mut self, from: Ipv4Addr, packet: &[u8]) {
+        let cx = &mut self.cx;
+        let opened = match icmp6::open(packet) {
+            Ok(opened) => opened,
+            Err(why) => return self.gate.refuse(cx, from, Reason::Broken(why)),
+        };
+        if opened.message.first() == Some(&ROUTER_SOLICITATION) {
+            return self.advertiser.solicited(cx, from, &opened);
+        }
+        match tunnelled::advertisement(&self.prl, self.tables.own(), from, &opened) {
+            Ok(packet) => self.hear(&packet),
+            Err(reason) => self.gate.refuse(cx, opened.source, reason),
         }
     }
 
@@ -195,12 +260,17 @@ impl Engine {
         if router.learnt.heard.is_none() {
             cx.log(Level::Info, format_args!("router {address}: answers"));
         }
-        router.learnt.apply(cx, address, packet.form, &advert, self.tunnel.map(|t| t.mtu));
+        if self.advertiser.is_on() {
+            router.learnt.heard = Some((cx.now, packet.form));
+            self.advertiser.compare(cx, address, &advert);
+        } else {
+            router.learnt.apply(cx, address, packet.form, &advert, self.tunnel.map(|t| t.mtu));
+            for option in &advert.prefixes {
+                self.prefixes.apply(cx, (packet.slot, address), option);
+            }
+        }
         let interval = self.solicit_interval;
         router.schedule.answer(cx.now, packet.form, &advert, interval, &mut cx.rng);
-        for option in &advert.prefixes {
-            self.prefixes.apply(cx, (packet.slot, address), option);
-        }
         self.wishes.retry();
     }
 
@@ -231,14 +301,32 @@ impl Engine {
         if self.resolver.take_changed() {
             self.choose_routers();
         }
+        // Before there are addresses and routes in the kernel.
+        self.publish();
         self.tell_wishes(false);
-        self.prl.solicit(&mut self.cx);
+        self.solicit();
+        self.advertiser.tick(&mut self.cx);
         self.report();
+    }
+
+    fn publish(&mut self) {
+        let role = if self.advertiser.is_on() { Role::Router } else { Role::Host };
+        let (prl, prefixes) = (&self.prl, &self.prefixes);
+        let known = self.tunnel.map(|tunnel| Known { tunnel, role, prl, prefixes });
+        self.tables.publish(&mut self.cx, known);
+    }
+
+    fn solicit(&mut self) {
+        let by_path = self.tunnel.filter(|_| self.tables.is_open()).map(|tunnel| tunnel.locator);
+        if by_path.is_some() {
+            self.prl.open(self.cx.now);
+        }
+        self.prl.solicit(&mut self.cx, by_path);
     }
 
     fn choose_routers(&mut self) {
         let cx = &mut self.cx;
-        let wanted: Vec<UnicastV4> = self
+        let mut wanted: Vec<UnicastV4> = self
             .routers
             .iter()
             .flatten()
@@ -248,6 +336,9 @@ impl Engine {
             })
             .copied()
             .collect();
+        let names: Vec<_> = self.routers.iter().flatten().filter_map(name_of).collect();
+        let names: Vec<_> = names.iter().map(|n| (*n, self.resolver.addresses(n))).collect();
+        self.advertiser.others(cx, &names, &mut wanted);
         let Some(gone) = self.prl.update(cx, &wanted) else { return };
         for slot in &gone {
             self.prefixes.forget(*slot);
@@ -276,12 +367,21 @@ impl Engine {
 
     /// How things stand; `None` before the names have been asked for.
     fn state(&self) -> Option<State> {
-        if self.tunnel.is_some() && self.wishes.works() {
+        let router = self.advertiser.is_on();
+        let works = if router { self.tables.is_open() } else { self.wishes.works() };
+        if self.tunnel.is_some() && works {
             Some(State::Working)
         } else if self.prl.iter().next().is_some() {
             Some(State::AwaitingRouters)
         } else {
             self.resolver.all_asked().then_some(State::AwaitingNames)
         }
+    }
+}
+
+const fn name_of(spec: &RouterSpec) -> Option<&HostName> {
+    match spec {
+        RouterSpec::Name(name) => Some(name),
+        RouterSpec::Address(_) => None,
     }
 }

@@ -1,6 +1,7 @@
 //! The Potential Router List (RFC 5214 section 8.3.2): which router is in which slot.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use isatapd_proto::isatap::UBit;
@@ -14,8 +15,9 @@ use crate::context::Context;
 use crate::counters::Counter;
 use crate::learnt::Learnt;
 use crate::pace::PerSecond;
-use crate::solicit::Schedule;
+use crate::solicit::{Schedule, Way};
 use crate::text::Count;
+use crate::tunnelled;
 use crate::wire::router_solicit;
 use crate::{Action, Instant};
 use isatapd_datapath::Bucket;
@@ -72,7 +74,7 @@ impl Prl {
             self.routers.remove(slot);
             cx.act(Action::CloseRouter(*slot));
         }
-        chosen.retain(|address| self.slot_of(*address).is_none());
+        chosen.retain(|address| self.slot_of(address.get()).is_none());
         let changed = !gone.is_empty() || !chosen.is_empty();
         let mut free = (0..=u8::MAX).map_while(|slot| Slot::try_from(slot).ok());
         for address in chosen {
@@ -97,7 +99,7 @@ impl Prl {
         }
         let excess = chosen.len().saturating_sub(MAX_ROUTERS);
         if excess > 0 {
-            chosen.sort_by_key(|address| self.slot_of(*address).is_none());
+            chosen.sort_by_key(|address| self.slot_of(address.get()).is_none());
             chosen.truncate(MAX_ROUTERS);
             if !self.too_long {
                 cx.log(
@@ -144,16 +146,23 @@ impl Prl {
     }
 
     /// The router at `slot`.
+    pub(crate) fn get(&self, slot: Slot) -> Option<&Router> {
+        self.routers.get(&slot)
+    }
+
+    /// The router at `slot`.
     pub(crate) fn get_mut(&mut self, slot: Slot) -> Option<&mut Router> {
         self.routers.get_mut(&slot)
     }
 
-    fn slot_of(&self, address: UnicastV4) -> Option<Slot> {
-        self.iter().find(|(_, router)| router.address == address).map(|(slot, _)| slot)
+    /// Which slot has this address.
+    pub(crate) fn slot_of(&self, address: Ipv4Addr) -> Option<Slot> {
+        self.iter().find(|(_, router)| router.address.get() == address).map(|(slot, _)| slot)
     }
 
-    /// Solicits those whose time has come, the longest due first, as many as may be.
-    pub(crate) fn solicit(&mut self, cx: &mut Context) {
+    /// Solicits those whose time has come, the longest due first, as many as may be: by the data
+    /// path of the tunnel at `locator`, or by sockets without one.
+    pub(crate) fn solicit(&mut self, cx: &mut Context, locator: Option<UnicastV4>) {
         let due = |(slot, router): (&Slot, &Router)| Some((router.schedule.due()?, *slot));
         let mut due: Vec<_> = self.routers.iter().filter_map(due).collect();
         due.retain(|(at, _)| *at <= cx.now);
@@ -163,10 +172,20 @@ impl Prl {
                 return;
             }
             let Some(router) = self.routers.get_mut(&slot) else { continue };
-            let form = router.schedule.sent(cx.now, &mut cx.rng);
+            let way = router.schedule.sent(cx.now, &mut cx.rng);
             self.sent.note(cx.now);
             cx.counters.count(Counter::Solicitations);
-            cx.act(Action::Solicit { slot, form, bytes: router_solicit::build() });
+            match (locator, way) {
+                (Some(locator), _) => {
+                    let packet = tunnelled::solicitation(locator, router.address, way);
+                    cx.act(Action::Transmit { to: router.address.get(), packet });
+                }
+                (None, Way::Unicast(form)) => {
+                    cx.act(Action::Solicit { slot, form, bytes: router_solicit::build() });
+                }
+                // No socket leads there.
+                (None, Way::AllRouters) => {}
+            }
         }
     }
 
@@ -191,8 +210,13 @@ impl Prl {
         }
     }
 
-    /// All router sockets are gone.
-    pub(crate) fn close_sockets(&mut self) {
+    /// There is a data path: each router can be solicited by it.
+    pub(crate) fn open(&mut self, now: Instant) {
+        self.routers.values_mut().for_each(|router| router.schedule.open(now));
+    }
+
+    /// All router sockets, or the data path, are gone.
+    pub(crate) fn close(&mut self) {
         self.routers.values_mut().for_each(|router| router.schedule.close());
     }
 

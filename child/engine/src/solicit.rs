@@ -1,5 +1,4 @@
-//! When to solicit one router, and by which of its two addresses (RFC 5214 section 8.3.4,
-//! RFC 7559).
+//! When to solicit one router, and by which way (RFC 5214 section 8.3.4, RFC 7559).
 
 use std::time::Duration;
 
@@ -21,27 +20,41 @@ const MAX_INTERVAL: Duration = Duration::from_hours(1);
 const LEAST_GAP: Duration = Duration::from_secs(1);
 /// How long a socket of the other form waits for that of the preferred one.
 const FORM_DELAY: Duration = Duration::from_secs(1);
-/// Solicitations without answer after which the other form is tried again.
+/// Solicitations without answer after which all ways are tried again.
 const MISSES: u32 = 2;
+/// Solicitations without answer after which a router may be unreachable (RFC 4861 section 10:
+/// MAX_UNICAST_SOLICIT).
+const SUSPECT: u32 = 3;
+
+/// The IPv6 destination of a solicitation, inside the tunnel to one router (RFC 6964 section 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// The router's link-local address in this form.
+    Unicast(UBit),
+    /// ff02::2
+    AllRouters,
+}
 
 /// The solicitations of one router.
 #[derive(Clone, Debug)]
 pub(crate) struct Schedule {
     /// The form that the router's address suggests.
     preferred: UBit,
-    /// Forms of which there is a socket.
-    sockets: Vec<UBit>,
-    /// The next one; `None` without a socket.
+    /// By which it can be solicited, in the order in which they are tried.
+    ways: Vec<Way>,
+    /// The next one; `None` without a way.
     due: Option<Instant>,
     /// RT of RFC 8415 section 15, while backing off.
     timeout: Option<Duration>,
     /// The last one.
     sent: Option<Instant>,
-    /// The form that has answered.
-    answered: Option<UBit>,
+    /// The way of the last one.
+    last: Option<Way>,
+    /// The way that works.
+    works: Option<Way>,
     /// Solicitations since the last answer.
     misses: u32,
-    /// None was sent since there are sockets.
+    /// None was sent since there are ways.
     fresh: bool,
     /// What the system last said to a solicitation.
     error: Option<Text<64>>,
@@ -51,11 +64,12 @@ impl Schedule {
     pub(crate) fn new(preferred: UBit) -> Self {
         Self {
             preferred,
-            sockets: Vec::new(),
+            ways: Vec::new(),
             due: None,
             timeout: None,
             sent: None,
-            answered: None,
+            last: None,
+            works: None,
             misses: 0,
             fresh: true,
             error: None,
@@ -66,23 +80,35 @@ impl Schedule {
     /// RFC 4861 section 6.3.7 has a random delay here, which spreads the hosts of a link after a
     /// power failure; a parent that starts late does that as well.
     pub(crate) fn socket(&mut self, now: Instant, form: UBit) {
-        let first = self.answered.unwrap_or(self.preferred);
-        if !self.sockets.contains(&form) {
-            self.sockets.push(form);
-        } else if form == first {
+        let first = Way::Unicast(self.answered().unwrap_or(self.preferred));
+        let way = Way::Unicast(form);
+        if !self.ways.contains(&way) {
+            let place = if form == self.preferred { 0 } else { self.ways.len() };
+            self.ways.insert(place, way);
+        } else if way == first {
             // The parent has replaced it: what was sent by the old one may be lost.
             self.fresh = true;
             self.timeout = None;
         }
         if self.fresh {
-            self.advance(if form == first { now } else { now.after(FORM_DELAY) });
+            self.advance(if way == first { now } else { now.after(FORM_DELAY) });
         }
     }
 
-    /// All sockets are gone.
+    /// There is a data path, if it is news: all ways are there, and the first solicitation leaves at
+    /// once.
+    pub(crate) fn open(&mut self, now: Instant) {
+        if self.ways.is_empty() {
+            let unicast = [self.preferred, self.preferred.other()].map(Way::Unicast);
+            self.ways = [&unicast[..], &[Way::AllRouters]].concat();
+            self.advance(now);
+        }
+    }
+
+    /// All ways are gone.
     pub(crate) fn close(&mut self) {
-        let Self { preferred, sent, answered, .. } = *self;
-        *self = Self { sent, answered, ..Self::new(preferred) };
+        let Self { preferred, sent, works, .. } = *self;
+        *self = Self { sent, works, ..Self::new(preferred) };
     }
 
     /// Whether it backs off.
@@ -109,9 +135,29 @@ impl Schedule {
         self.due
     }
 
-    /// The form that has answered.
+    /// The form that has answered, if it is known to take solicitations.
     pub(crate) const fn answered(&self) -> Option<UBit> {
-        self.answered
+        match self.works {
+            Some(Way::Unicast(form)) => Some(form),
+            Some(Way::AllRouters) | None => None,
+        }
+    }
+
+    /// Whether it may be unreachable: it has left several solicitations without answer, each for as
+    /// long as until the next is due.
+    pub(crate) fn is_suspect(&self, now: Instant) -> bool {
+        let waited = self.due.is_none_or(|due| due <= now);
+        self.misses > SUSPECT || (self.misses == SUSPECT && waited)
+    }
+
+    /// Solicitations since the last answer.
+    pub(crate) const fn unanswered(&self) -> u32 {
+        self.misses
+    }
+
+    /// What the system said to the last solicitation, if it failed.
+    pub(crate) const fn error(&self) -> Option<&Text<64>> {
+        self.error.as_ref()
     }
 
     /// Whether an advertisement is expected.
@@ -119,9 +165,10 @@ impl Schedule {
         self.misses > 0
     }
 
-    /// A solicitation leaves now: by which form.
-    pub(crate) fn sent(&mut self, now: Instant, rng: &mut Rng) -> UBit {
-        let form = self.next_form();
+    /// A solicitation leaves now: by which way.
+    pub(crate) fn sent(&mut self, now: Instant, rng: &mut Rng) -> Way {
+        let way = self.next_way();
+        self.last = Some(way);
         self.misses = self.misses.saturating_add(1);
         self.sent = Some(now);
         self.fresh = false;
@@ -132,20 +179,23 @@ impl Schedule {
         let timeout = if timeout > MRT { rng.spread(MRT, 90, 110) } else { timeout };
         self.timeout = Some(timeout);
         self.due = Some(now.after(timeout));
-        form
+        way
     }
 
-    fn next_form(&mut self) -> UBit {
+    /// The way that works, else one after the other.
+    fn next_way(&mut self) -> Way {
         if self.misses >= MISSES {
-            self.answered = None;
+            self.works = None;
         }
-        let even = self.misses.is_multiple_of(2);
-        let alternate = if even { self.preferred } else { self.preferred.other() };
-        let wanted = self.answered.unwrap_or(alternate);
-        if self.sockets.contains(&wanted) { wanted } else { wanted.other() }
+        let known = self.works.filter(|way| self.ways.contains(way));
+        let turn = self.misses.checked_rem(u32::try_from(self.ways.len()).unwrap_or(1));
+        let turn = turn.and_then(|turn| usize::try_from(turn).ok()).unwrap_or_default();
+        let next = || self.ways.get(turn).copied();
+        known.or_else(next).unwrap_or(Way::Unicast(self.preferred))
     }
 
-    /// The router has answered by this form. A Router Lifetime of zero does not end the back-off
+    /// The router has answered from this form of its address, so that this form works, unless
+    /// it was asked by ff02::2: then it may want that. A Router Lifetime of zero does not end the back-off
     /// (RFC 7559 section 2.1) but begins it, as only a solicitation tells when the router is back.
     /// What was not asked for does not put off the refresh of what was learnt before.
     pub(crate) fn answer(
@@ -157,7 +207,8 @@ impl Schedule {
         rng: &mut Rng,
     ) {
         let pending = self.awaits() || self.backs_off();
-        self.answered = Some(form);
+        let by_group = self.awaits() && self.last == Some(Way::AllRouters);
+        self.works = Some(if by_group { Way::AllRouters } else { Way::Unicast(form) });
         self.misses = 0;
         self.error = None;
         let next = now.after(interval(advert, fixed, rng));

@@ -1,21 +1,21 @@
 //! The whole state in a bounded number of log lines, for the operator.
 
-use std::fmt::Write;
+use std::fmt::{Arguments, Display, Write};
 
+use isatapd_proto::control::{Learnt, Name, Prefix, Router, Seconds, Show};
 use isatapd_proto::isatap::UBit;
-use isatapd_proto::{Level, OnLinkPrefix, Slot};
+use isatapd_proto::{Level, Preference};
 
-use crate::addrconf::Prefix;
-use crate::prl::{Prl, Router};
-use crate::text::{self, Left};
-use crate::{Engine, Instant};
+use crate::Engine;
+use crate::text::{self, Count};
 
 /// Lines of one dump.
 const MAX_LINES: usize = 256;
 
 /// Writes the state of `engine` to the log.
 pub(crate) fn dump(engine: &mut Engine) {
-    let lines = lines(engine);
+    let mut lines = lines(&engine.show(engine.cx.now));
+    lines.splice(1..1, engine.advertiser.describe());
     let more = lines.len().saturating_sub(MAX_LINES);
     for line in lines.iter().take(MAX_LINES) {
         engine.cx.write(Level::Notice, format_args!("state: {line}"));
@@ -26,102 +26,118 @@ pub(crate) fn dump(engine: &mut Engine) {
 }
 
 /// What matters most first.
-fn lines(engine: &Engine) -> Vec<String> {
-    let now = engine.cx.now;
-    let mut lines = vec![match engine.tunnel {
-        Some(tunnel) => format!("tunnel: locator {}, MTU {}", tunnel.locator, tunnel.mtu.get()),
-        None => "tunnel: none".to_owned(),
-    }];
-    lines.extend(engine.resolver.describe(now, &engine.prl));
-    lines.extend(engine.prl.iter().map(|(slot, router)| router_line(slot, router, now)));
-    lines.extend(engine.prefixes.iter().map(|(net, p)| prefix_line(net, p, &engine.prl, now)));
-    let counters = engine.cx.counters.iter();
-    lines.extend(counters.map(|(counter, count)| format!("{}: {count}", counter.text())));
-    for (_, router) in engine.prl.iter() {
-        learnt_lines(router, now, &mut lines);
+fn lines(show: &Show) -> Vec<String> {
+    let mut lines = Vec::new();
+    lines.push(match (show.locator, show.mtu) {
+        (Some(locator), Some(mtu)) => format!("tunnel: locator {locator}, MTU {}", mtu.get()),
+        _ => "tunnel: none".to_owned(),
+    });
+    if !show.working {
+        lines.push(format!("not working: {}", &*show.why));
     }
+    lines.extend(show.names.iter().map(name_line));
+    lines.extend(show.routers.iter().map(router_line));
+    lines.extend(show.prefixes.iter().map(prefix_line));
+    lines.extend(show.counters.iter().map(|c| format!("{}: {}", &*c.what, c.count)));
+    lines.extend(show.routes.iter().map(|route| {
+        let by = route.by.map_or("on the link".to_owned(), |router| format!("by {router}"));
+        let preference = text::preference(route.preference);
+        format!("route {}: {by}, preference {preference}, {}", route.destination, left(route.left))
+    }));
+    lines.extend(show.dns_servers.iter().map(|server| learnt_line("DNS server", server)));
+    lines.extend(show.dns_domains.iter().map(|domain| learnt_line("DNS search domain", domain)));
+    lines.extend(show.nat64_prefixes.iter().map(|net| learnt_line("NAT64 prefix", net)));
     lines
 }
 
-fn router_line(slot: Slot, router: &Router, now: Instant) -> String {
-    let Router { address, schedule, learnt, .. } = router;
-    let mut line = format!("router {address}: slot {}", slot.get());
-    if let Some(form) = schedule.answered() {
+fn name_line(name: &Name) -> String {
+    let count = Count(usize::try_from(name.count).unwrap_or(usize::MAX), "address", "es");
+    let mut line = format!("{}: {count}", name.name);
+    // Writing to a String does not fail.
+    if let Some(full) = &name.full_name {
+        let _ = write!(line, " as {full}");
+    } else if name.hosts_file {
+        line += " of the hosts file";
+    }
+    if let Some(ttl) = name.ttl {
+        add(&mut line, format_args!("time to live {} s", ttl.0));
+    }
+    if let Some(error) = &name.error {
+        add(&mut line, format_args!("{}", &**error));
+    }
+    match name.next {
+        _ if name.asking => line += ", is being looked up",
+        Some(next) => add(&mut line, format_args!("next lookup in {} s", next.0)),
+        None => line += ", next lookup when the files change",
+    }
+    line
+}
+
+fn router_line(router: &Router) -> String {
+    let mut line = format!("router {}: slot {}", router.address, router.slot.get());
+    if let Some(form) = router.u_bit {
         let u = u8::from(form == UBit::Universal);
         add(&mut line, format_args!("u bit {u}"));
     }
-    match learnt.heard {
-        Some((at, _)) => add(&mut line, format_args!("heard {} s ago", now.since(at).as_secs())),
-        None => add(&mut line, format_args!("not heard")),
+    match router.heard {
+        Some(ago) => add(&mut line, format_args!("heard {} s ago", ago.0)),
+        None => line += ", not heard",
     }
-    if let Some(default) = learnt.default {
-        let (left, preference) =
-            (Left(default.until.left(now)), text::preference(default.preference));
-        add(&mut line, format_args!("default router for {left}, preference {preference}"));
+    if let Some(default) = router.default_router {
+        add_default(&mut line, default.left, default.preference);
     }
-    if let Some(mtu) = learnt.mtu {
+    if let Some(mtu) = router.mtu {
         add(&mut line, format_args!("MTU {}", mtu.get()));
     }
-    if let Some(limit) = learnt.hop_limit {
+    if let Some(limit) = router.hop_limit {
         add(&mut line, format_args!("hop limit {limit}"));
     }
-    for (set, flag) in [(learnt.managed, "M"), (learnt.other, "O")] {
+    for (set, flag) in [(router.managed, "M"), (router.other, "O")] {
         if set {
             add(&mut line, format_args!("flag {flag}"));
         }
     }
-    match schedule.due() {
-        Some(due) => {
-            add(&mut line, format_args!("next solicitation in {} s", due.since(now).as_secs()));
-        }
-        None => add(&mut line, format_args!("no socket")),
+    if router.unanswered > 0 {
+        add(&mut line, format_args!("{} unanswered", router.unanswered));
+    }
+    match router.next {
+        Some(next) => add(&mut line, format_args!("next solicitation in {} s", next.0)),
+        None => line += ", no way to it",
     }
     line
 }
 
-fn add(line: &mut String, item: std::fmt::Arguments<'_>) {
-    // Writing to a String does not fail.
-    let _ = write!(line, ", {item}");
+fn add_default(line: &mut String, time: Option<Seconds>, preference: Preference) {
+    let preference = text::preference(preference);
+    add(line, format_args!("default router for {}, preference {preference}", left(time)));
 }
 
-fn prefix_line(net: OnLinkPrefix, prefix: &Prefix, prl: &Prl, now: Instant) -> String {
-    let mut line = format!("prefix {net}:");
+fn prefix_line(prefix: &Prefix) -> String {
+    let mut line = format!("prefix {}:", prefix.prefix);
     match prefix.address {
         Some(address) => {
-            let (valid, preferred) = (address.valid.left(now), address.preferred.left(now));
-            let (valid, preferred) = (Left(valid), Left(preferred));
+            let (valid, preferred) = (left(address.valid), left(address.preferred));
             let _ = write!(line, " address valid {valid}, preferred {preferred}");
         }
         None => line += " no address",
     }
-    if let Some(until) = prefix.on_link {
-        add(&mut line, format_args!("on-link {}", Left(until.left(now))));
+    if prefix.on_link {
+        line += ", on the link";
     }
-    for slot in prefix.advertisers() {
-        if let Some((_, router)) = prl.iter().find(|(s, _)| *s == slot) {
-            add(&mut line, format_args!("by {}", router.address));
-        }
+    for router in prefix.by.iter() {
+        add(&mut line, format_args!("by {router}"));
     }
     line
 }
 
-fn learnt_lines(router: &Router, now: Instant, lines: &mut Vec<String>) {
-    let Router { address, learnt, .. } = router;
-    lines.extend(learnt.routes.iter().map(|entry| {
-        let (left, preference) = (Left(entry.until.left(now)), text::preference(entry.value));
-        format!("route {}: by {address}, preference {preference}, {left}", entry.key)
-    }));
-    let live = |left: isatapd_proto::Lifetime| (!left.is_zero()).then_some(Left(left));
-    lines.extend(learnt.rdnss.iter().filter_map(|entry| {
-        let left = live(entry.until.left(now))?;
-        Some(format!("DNS server {}: by {address}, {left}", entry.key))
-    }));
-    lines.extend(learnt.dnssl.iter().filter_map(|entry| {
-        let left = live(entry.until.left(now))?;
-        Some(format!("DNS search domain {}: by {address}, {left}", entry.key))
-    }));
-    lines.extend(learnt.pref64.iter().filter_map(|entry| {
-        let left = live(entry.until.left(now))?;
-        Some(format!("NAT64 prefix {}: by {address}, {left}", entry.key))
-    }));
+fn learnt_line<T: Display>(what: &str, learnt: &Learnt<T>) -> String {
+    format!("{what} {}: by {}, {}", learnt.value, learnt.by, left(learnt.left))
+}
+
+fn add(line: &mut String, item: Arguments<'_>) {
+    let _ = write!(line, ", {item}");
+}
+
+fn left(time: Option<Seconds>) -> String {
+    time.map_or_else(|| "forever".to_owned(), |seconds| format!("{} s", seconds.0))
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use isatapd_proto::isatap::{UBit, own_6to4};
 use isatapd_proto::{
-    AddressWish, Bounded, MAX_DEFAULT_ROUTERS, MAX_INFORMATION_ROUTES, Mtu, NextHop, OnLinkPrefix,
-    Outcome, Preference, Request, RouteDestination, RouteWish, Seq, Slot, Tunnel,
+    AddressWish, Backend, Bounded, MAX_DEFAULT_ROUTERS, MAX_INFORMATION_ROUTES, Mtu, NextHop,
+    OnLinkPrefix, Outcome, Preference, Request, RouteDestination, RouteWish, Seq, Slot, Tunnel,
 };
 
 use crate::Instant;
@@ -24,18 +24,18 @@ const RETRY: Duration = Duration::from_secs(10);
 
 /// An address, with ends instead of time left: equal as long as nothing but time has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct WantedAddress {
-    prefix: OnLinkPrefix,
+pub(crate) struct WantedAddress {
+    pub(crate) prefix: OnLinkPrefix,
     on_link: bool,
-    address: Address,
+    pub(crate) address: Address,
 }
 
 /// A route, likewise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct WantedRoute {
-    destination: RouteDestination,
-    next_hop: NextHop,
-    preference: Preference,
+pub(crate) struct WantedRoute {
+    pub(crate) destination: RouteDestination,
+    pub(crate) next_hop: Option<NextHop>,
+    pub(crate) preference: Preference,
     until: Until,
     mtu: Option<Mtu>,
     hop_limit: Option<u8>,
@@ -152,7 +152,10 @@ impl Wishes {
             let list = Bounded::first_of(self.addresses.last.iter().map(|a| a.wish(now)));
             self.addresses.asked.sent(cx.send(Request::SetAddresses(list)));
         }
-        let routes = routes(now, prl, tunnel);
+        let mut routes = routes(now, prl, tunnel);
+        if tunnel.backend == Backend::Tun {
+            routes.extend(on_link(now, prefixes, tunnel).filter_map(WantedRoute::on_link));
+        }
         if self.routes.differs(routes) {
             let list = Bounded::first_of(self.routes.last.iter().map(|r| r.wish(now)));
             self.routes.asked.sent(cx.send(Request::SetRoutes(list)));
@@ -163,6 +166,17 @@ impl Wishes {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let dirty = self.dirty.then_some(self.bucket.ready_at());
         [dirty, self.addresses.again, self.routes.again].into_iter().flatten().min()
+    }
+
+    /// What the parent did not do.
+    pub(crate) fn trouble(&self) -> Option<&'static str> {
+        let troubled = |asked: &Asked| asked.trouble().then_some(asked.subject());
+        troubled(&self.addresses.asked).or_else(|| troubled(&self.routes.asked))
+    }
+
+    /// All routes, as the parent knows them.
+    pub(crate) fn routes(&self, now: Instant) -> impl Iterator<Item = RouteWish> {
+        self.routes.last.iter().map(move |route| route.wish(now))
     }
 
     /// Whether the parent knows of a way: an address or a route.
@@ -191,7 +205,7 @@ impl WantedRoute {
         let form = learnt.heard.map_or(UBit::of(router.address.get()), |(_, form)| form);
         Self {
             destination,
-            next_hop: NextHop { slot, form },
+            next_hop: Some(NextHop { slot, form }),
             preference,
             until,
             // The tunnel's may have changed since (RFC 4861 section 6.3.4).
@@ -200,10 +214,22 @@ impl WantedRoute {
         }
     }
 
+    /// The route to the neighbours of a prefix.
+    fn on_link((prefix, until): (OnLinkPrefix, Until)) -> Option<Self> {
+        Some(Self {
+            destination: prefix.net().try_into().ok()?,
+            next_hop: None,
+            preference: Preference::Medium,
+            until,
+            mtu: None,
+            hop_limit: None,
+        })
+    }
+
     fn wish(&self, now: Instant) -> RouteWish {
         RouteWish {
             destination: self.destination,
-            next_hop: Some(self.next_hop),
+            next_hop: self.next_hop,
             preference: self.preference,
             lifetime: self.until.left(now),
             mtu: self.mtu,
@@ -212,7 +238,8 @@ impl WantedRoute {
     }
 }
 
-fn addresses(now: Instant, prefixes: &Prefixes, tunnel: Tunnel) -> Vec<WantedAddress> {
+/// All addresses.
+pub(crate) fn addresses(now: Instant, prefixes: &Prefixes, tunnel: Tunnel) -> Vec<WantedAddress> {
     let wanted = prefixes.iter().filter_map(|(prefix, state)| {
         let address = state.address.filter(|a| !a.valid.left(now).is_zero())?;
         let on_link = state.on_link.is_some_and(|until| !until.has_passed(now));
@@ -223,9 +250,22 @@ fn addresses(now: Instant, prefixes: &Prefixes, tunnel: Tunnel) -> Vec<WantedAdd
     wanted.filter(|wanted| !own.contains(&wanted.prefix.net())).collect()
 }
 
+/// The prefixes whose addresses are neighbours.
+pub(crate) fn on_link(
+    now: Instant,
+    prefixes: &Prefixes,
+    tunnel: Tunnel,
+) -> impl Iterator<Item = (OnLinkPrefix, Until)> {
+    let own = own_6to4(tunnel.locator);
+    prefixes.iter().filter_map(move |(prefix, state)| {
+        let usable = |until: &Until| !until.left(now).is_zero() && !own.contains(&prefix.net());
+        Some((prefix, state.on_link.filter(usable)?))
+    })
+}
+
 /// The best default routes, then more specific routes, one of each router in turn, so that none
 /// takes all the room.
-fn routes(now: Instant, prl: &Prl, tunnel: Tunnel) -> Vec<WantedRoute> {
+pub(crate) fn routes(now: Instant, prl: &Prl, tunnel: Tunnel) -> Vec<WantedRoute> {
     let mut defaults: Vec<_> = prl
         .iter()
         .filter_map(|(slot, router)| {

@@ -16,6 +16,7 @@ mod checks {
     pub mod hosts;
     pub mod resolv_conf;
     pub mod router_advert;
+    pub mod router_solicit;
 }
 
 #[cfg(test)]
@@ -25,11 +26,12 @@ mod tests {
     use std::time::Duration;
 
     use ipnet::Ipv6Net;
+    use isatapd_engine::wire::build::router_advertisements;
     use isatapd_engine::wire::nd_option::{
-        Dnssl, Pref64, PrefixInformation, Rdnss, RouteInformation,
+        Dnssl, Pref64, PrefixInformation, Rdnss, RouteInformation, Skipped,
     };
     use isatapd_engine::wire::router_advert::{RouterAdvert, parse};
-    use isatapd_proto::{Lifetime, Preference};
+    use isatapd_proto::{HostName, Lifetime, Preference};
     use proptest::collection::vec;
     use proptest::option;
     use proptest::prelude::*;
@@ -39,8 +41,9 @@ mod tests {
 
     type Target = (&'static str, fn(&[u8]));
 
-    const TARGETS: [Target; 6] = [
+    const TARGETS: [Target; 7] = [
         ("router_advert", checks::router_advert::check),
+        ("router_solicit", checks::router_solicit::check),
         ("dns_reply", checks::dns_reply::check),
         ("resolv_conf", checks::resolv_conf::check),
         ("hosts", checks::hosts::check),
@@ -173,10 +176,39 @@ mod tests {
         }
     }
 
+    /// A search list may take several options.
+    fn names(advert: &RouterAdvert) -> Vec<(HostName, Lifetime)> {
+        let of = |o: &Dnssl| o.names.iter().map(|n| (n.clone(), o.lifetime)).collect::<Vec<_>>();
+        advert.dnssl.iter().flat_map(of).collect()
+    }
+
     proptest! {
         #[test]
         fn any_advertisement_comes_back(advert in advert()) {
             prop_assert_eq!(parse(&checks::router_advert::render(&advert)), Ok(advert));
+        }
+
+        /// F24: nothing is lost, doubled or too long, however many advertisements it takes.
+        #[test]
+        fn any_advertisement_is_built(advert in advert()) {
+            let mut built = RouterAdvert { skipped: Skipped::default(), ..RouterAdvert::default() };
+            for message in router_advertisements(&advert) {
+                prop_assert!(message.len() <= 1240, "{} octets", message.len());
+                let parsed = parse(&message).unwrap();
+                prop_assert_eq!(parsed.skipped, Skipped::default());
+                let collected = built;
+                built = parsed.clone();
+                prop_assert!(collected.mtu.is_none() || built.mtu.is_none());
+                built.mtu = collected.mtu.or(parsed.mtu);
+                built.prefixes = [collected.prefixes, parsed.prefixes].concat();
+                built.routes = [collected.routes, parsed.routes].concat();
+                built.rdnss = [collected.rdnss, parsed.rdnss].concat();
+                built.dnssl = [collected.dnssl, parsed.dnssl].concat();
+                built.pref64 = [collected.pref64, parsed.pref64].concat();
+            }
+            prop_assert_eq!(names(&built), names(&advert));
+            built.dnssl.clone_from(&advert.dnssl);
+            prop_assert_eq!(built, advert);
         }
 
         #[test]

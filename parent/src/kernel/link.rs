@@ -35,6 +35,8 @@ pub struct Link {
 pub enum Kind {
     /// A `sit` tunnel.
     Sit(Sit),
+    /// A TUN or TAP interface.
+    Tun,
     /// Anything else.
     Other,
 }
@@ -117,7 +119,7 @@ pub(super) fn link_message(
 impl Link {
     /// Whether it is a tunnel that we made.
     pub fn is_our_tunnel(&self) -> bool {
-        self.ours && matches!(self.kind, Kind::Sit(_))
+        self.ours && matches!(self.kind, Kind::Sit(_) | Kind::Tun)
     }
 
     fn from_answer(answer: RouteNetlinkMessage) -> Option<Self> {
@@ -140,6 +142,9 @@ impl Link {
                     if info.contains(&LinkInfo::Kind(InfoKind::SitTun)) =>
                 {
                     link.kind = Kind::Sit(Sit::parse(&info));
+                }
+                LinkAttribute::LinkInfo(info) if info.contains(&LinkInfo::Kind(InfoKind::Tun)) => {
+                    link.kind = Kind::Tun;
                 }
                 _ => {}
             }

@@ -8,7 +8,9 @@ mod name;
 mod prl;
 mod route;
 mod sit;
+mod surroundings;
 mod sysctl;
+mod tun;
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -24,7 +26,9 @@ pub use name::InterfaceName;
 pub use prl::Prl;
 pub use route::{Path, PathKind, Route};
 pub use sit::{Sit, TunnelSpec};
+pub use surroundings::{AnyRoute, FORWARDING, OwnAddress, forwards};
 pub use sysctl::hold_still;
+pub use tun::{TUN_DEVICE, has_tun};
 
 /// The number of an interface, unique while it exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,6 +43,11 @@ impl IfIndex {
     /// As the kernel has it.
     pub const fn get(self) -> u32 {
         self.0.get()
+    }
+
+    /// The same, as it cannot be zero.
+    pub const fn nonzero(self) -> NonZeroU32 {
+        self.0
     }
 }
 

@@ -3,10 +3,11 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use netlink_packet_core::NlasIterator;
 use nix::errno::Errno;
 use nix::libc::{
     AF_INET6, RTM_DELADDR, RTM_DELLINK, RTM_DELROUTE, RTM_DELRULE, RTM_NEWADDR, RTM_NEWLINK,
-    RTM_NEWROUTE, RTM_NEWRULE,
+    RTM_NEWNETCONF, RTM_NEWROUTE, RTM_NEWRULE,
 };
 use nix::sys::socket::{
     AddressFamily, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recvfrom, setsockopt,
@@ -23,13 +24,20 @@ const BATCH: usize = 256;
 /// Octets of a datagram that are read; only the head of a message counts.
 const DATAGRAM: usize = 8192;
 
-const GROUPS: [MulticastGroup; 5] = [
+const GROUPS: [MulticastGroup; 7] = [
     MulticastGroup::Link,
     MulticastGroup::Ipv4Ifaddr,
     MulticastGroup::Ipv4Route,
     MulticastGroup::Ipv4Rule,
     MulticastGroup::Ipv6Ifaddr,
+    MulticastGroup::Ipv6Route,
+    MulticastGroup::Ipv6Netconf,
 ];
+
+/// `RTA_OIF` of linux/rtnetlink.h.
+const RTA_OIF: u16 = 4;
+/// Octets of `struct nlmsghdr` and `struct rtmsg`.
+const ROUTE_HEADERS: usize = 28;
 
 /// What has changed since the last call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,9 +47,11 @@ pub struct Changes {
     pub links: bool,
     /// An IPv4 address, route or rule.
     pub ipv4: bool,
-    /// The tunnel itself or an IPv6 address of it. What we do ourselves counts too, PRL included:
+    /// The tunnel itself, an IPv6 address of it or route through it. What we do ourselves counts too, PRL included:
     /// who answers it by a change that is not needed goes in circles.
     pub tunnel: bool,
+    /// Whether an interface forwards IPv6.
+    pub forwarding: bool,
     /// The tunnel has been deleted.
     pub tunnel_gone: bool,
     /// Messages were lost: anything may have changed.
@@ -122,10 +132,22 @@ impl Changes {
             RTM_DELLINK if ours => self.tunnel_gone = true,
             RTM_NEWLINK | RTM_DELLINK => self.links = true,
             RTM_NEWADDR | RTM_DELADDR if ipv6 => self.tunnel |= ours,
+            RTM_NEWROUTE | RTM_DELROUTE if ipv6 => {
+                self.tunnel |= tunnel.is_some_and(|tunnel| leads_through(datagram, tunnel));
+            }
+            RTM_NEWNETCONF if ipv6 => self.forwarding = true,
             RTM_NEWADDR | RTM_DELADDR | RTM_NEWROUTE | RTM_DELROUTE | RTM_NEWRULE | RTM_DELRULE => {
                 self.ipv4 = true;
             }
             _ => {}
         }
     }
+}
+
+/// Whether a route leads through the interface; one of several paths has none of its own.
+fn leads_through(datagram: &[u8], interface: IfIndex) -> bool {
+    let attributes = datagram.get(ROUTE_HEADERS..).unwrap_or_default();
+    NlasIterator::new(attributes)
+        .map_while(Result::ok)
+        .any(|nla| nla.kind() == RTA_OIF && nla.value() == interface.get().to_ne_bytes())
 }

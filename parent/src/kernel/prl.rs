@@ -23,26 +23,27 @@ impl Prl {
 
     /// Has the tunnel accept the router; `Ok` if it does already.
     pub fn add(&self, tunnel: &InterfaceName, router: Ipv4Addr) -> Result<(), KernelError> {
-        sys::prl_add(self.0.as_fd(), &name(tunnel)?, router)
+        sys::prl_add(self.0.as_fd(), &system_name(tunnel)?, router)
             .or_else(|e| Refusal::from(e).unless(&[Errno::EEXIST]))
             .map_err(|e| KernelError::new(tunnel, "add a router", e))
     }
 
     /// Has the tunnel accept the router no more; `Ok` if it does not.
     pub fn delete(&self, tunnel: &InterfaceName, router: Ipv4Addr) -> Result<(), KernelError> {
-        sys::prl_delete(self.0.as_fd(), &name(tunnel)?, router)
+        sys::prl_delete(self.0.as_fd(), &system_name(tunnel)?, router)
             .or_else(|e| Refusal::from(e).unless(&[Errno::ENXIO]))
             .map_err(|e| KernelError::new(tunnel, "delete a router", e))
     }
 
     /// The routers of the tunnel, the first [`sys::MAX_PRL`] of them.
     pub fn list(&self, tunnel: &InterfaceName) -> Result<Vec<Ipv4Addr>, KernelError> {
-        sys::prl_list(self.0.as_fd(), &name(tunnel)?)
+        sys::prl_list(self.0.as_fd(), &system_name(tunnel)?)
             .map_err(|e| KernelError::new(tunnel, "list the routers", e))
     }
 }
 
-fn name(tunnel: &InterfaceName) -> Result<sys::InterfaceName, KernelError> {
+/// The name for an ioctl.
+pub(super) fn system_name(tunnel: &InterfaceName) -> Result<sys::InterfaceName, KernelError> {
     sys::InterfaceName::new(tunnel.as_str())
         .ok_or_else(|| KernelError::new(tunnel, "use the name", Errno::EINVAL))
 }

@@ -114,20 +114,26 @@ impl Netlink {
         Ok(routes.filter(|route| route.index == index).collect())
     }
 
-    /// Where a packet to `target` would go, if nowhere else than out of `only`; `None`: nowhere.
+    /// Where a packet to `target` would go, if nowhere else than out of `only` and from no other
+    /// address than `from`; `None`: nowhere.
     pub fn path(
         &mut self,
         target: Ipv4Addr,
         only: Option<IfIndex>,
+        from: Option<Ipv4Addr>,
     ) -> Result<Option<Path>, KernelError> {
         let mut message = RouteMessage::default();
         message.header.address_family = AddressFamily::Inet;
         message.header.destination_prefix_length = 32;
         message.attributes.push(RouteAttribute::Destination(RouteAddress::Inet(target)));
         message.attributes.extend(only.map(|index| RouteAttribute::Oif(index.get())));
+        if let Some(from) = from {
+            message.header.source_prefix_length = 32;
+            message.attributes.push(RouteAttribute::Source(RouteAddress::Inet(from)));
+        }
         self.request(RouteNetlinkMessage::GetRoute(message), 0)
             .or_else(|e| e.unless(&NOWHERE).map(|()| Vec::new()))
-            .map(|answers| answers.into_iter().find_map(parse_path))
+            .map(|answers| answers.into_iter().find_map(|answer| parse_path(answer, from)))
             .map_err(|e| KernelError::new(target, "look up the route", e))
     }
 }
@@ -192,9 +198,10 @@ fn mtu_of(value: u32) -> Option<Mtu> {
     u16::try_from(value).ok().and_then(|mtu| mtu.try_into().ok())
 }
 
-fn parse_path(answer: RouteNetlinkMessage) -> Option<Path> {
+/// The kernel tells no preferred source if it is the one that was asked for.
+fn parse_path(answer: RouteNetlinkMessage, from: Option<Ipv4Addr>) -> Option<Path> {
     let RouteNetlinkMessage::NewRoute(message) = answer else { return None };
-    let (mut interface, mut gateway, mut source) = (None, None, None);
+    let (mut interface, mut gateway, mut source) = (None, None, from);
     for attribute in message.attributes {
         match attribute {
             RouteAttribute::Oif(oif) => interface = IfIndex::new(oif),

@@ -139,7 +139,7 @@ impl Netlink {
         let link = self.get_link(link_message(Some(index), Vec::new()))?;
         let wrong = match link.kind {
             Kind::Sit(sit) => sit.differs_from(spec),
-            Kind::Other => Some("kind"),
+            Kind::Tun | Kind::Other => Some("kind"),
         };
         let wrong_mtu = spec.mtu.is_some_and(|mtu| link.mtu != u32::from(mtu.get()));
         let wrong = wrong.or(wrong_mtu.then_some("mtu")).or((!link.ours).then_some("alias"));

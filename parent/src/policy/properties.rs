@@ -64,7 +64,7 @@ fn address() -> impl Strategy<Value = AddressWish> {
 }
 
 fn destination() -> impl Strategy<Value = RouteDestination> {
-    let length = prop_oneof![Just(0), Just(48), 0_u8..=128];
+    let length = prop_oneof![Just(0), Just(48), Just(64), 0_u8..=128];
     let net = (v6(), length)
         .prop_filter_map("no such length", |(net, len)| Some(Ipv6Net::new(net, len).ok()?.trunc()));
     prop_oneof![Just(RouteDestination::DEFAULT), valid(net)]
@@ -76,17 +76,23 @@ fn route() -> impl Strategy<Value = RouteWish> {
         prop_oneof![Just(Preference::Low), Just(Preference::Medium), Just(Preference::High)];
     let mtu = valid(prop_oneof![Just(1280_u16), Just(1480), Just(1481), any::<u16>()]);
     let hop_limit = prop_oneof![Just(0), Just(1), any::<u8>()];
-    (destination(), (slot(), form), preference, lifetime(), of(mtu), of(hop_limit)).prop_map(
-        |(destination, (slot, form), preference, lifetime, mtu, hop_limit)| {
-            let next_hop = NextHop { slot, form };
-            RouteWish { destination, next_hop, preference, lifetime, mtu, hop_limit }
+    let next_hop = (slot(), form).prop_map(|(slot, form)| NextHop { slot, form });
+    (destination(), of(next_hop), preference, lifetime(), of(mtu), of(hop_limit)).prop_map(
+        |(destination, next_hop, preference, lifetime, mtu, hop_limit)| RouteWish {
+            destination,
+            next_hop,
+            preference,
+            lifetime,
+            mtu,
+            hop_limit,
         },
     )
 }
 
 fn tunnel() -> impl Strategy<Value = Tunnel> {
     let mtu = valid(prop_oneof![Just(1280_u16), Just(1480), any::<u16>()]);
-    (v4(), mtu).prop_map(|(locator, mtu)| Tunnel { locator, mtu })
+    let backend = prop_oneof![Just(Backend::Kernel), Just(Backend::Tun)];
+    (v4(), mtu, backend).prop_map(|(locator, mtu, backend)| Tunnel { locator, mtu, backend })
 }
 
 fn routers() -> impl Strategy<Value = Routers> {
@@ -203,11 +209,17 @@ fn check_route(
     routers: &Routers,
     tunnel: Tunnel,
 ) -> Result<(), TestCaseError> {
-    let (router, form) = isatap::embedded(route.gateway()).unwrap();
-    let listed = routers.list().iter().find(|r| r.slot == wish.next_hop.slot).unwrap();
-    prop_assert_eq!((router, form), (listed.router.get(), wish.next_hop.form));
-    prop_assert!(route.gateway().is_unicast_link_local());
-    prop_assert!((METRIC_BASE..METRIC_BASE + 3 * METRIC_STEP).contains(&route.metric()));
+    if let Some(hop) = wish.next_hop {
+        let gateway = route.gateway().unwrap();
+        let listed = routers.list().iter().find(|r| r.slot == hop.slot).unwrap();
+        prop_assert_eq!(isatap::embedded(gateway), Some((listed.router.get(), hop.form)));
+        prop_assert!(gateway.is_unicast_link_local());
+        prop_assert!((METRIC_BASE..METRIC_BASE + 3 * METRIC_STEP).contains(&route.metric()));
+    } else {
+        prop_assert_eq!((route.gateway(), route.metric()), (None, METRIC_ON_LINK));
+        prop_assert_eq!(route.destination().net().prefix_len(), 64);
+        prop_assert_eq!(tunnel.backend, Backend::Tun);
+    }
     prop_assert!(!route.lifetime().is_zero() && route.hop_limit() != Some(0));
     prop_assert!(route.mtu().is_none_or(|mtu| mtu <= tunnel.mtu));
     prop_assert_eq!(route.preference(), wish.preference);

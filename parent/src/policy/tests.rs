@@ -7,7 +7,7 @@ use super::*;
 
 fn tunnel() -> Tunnel {
     let locator = Ipv4Addr::new(10, 0, 0, 2).try_into().unwrap();
-    Tunnel { locator, mtu: 1480.try_into().unwrap() }
+    Tunnel { locator, mtu: 1480.try_into().unwrap(), backend: Backend::Tun }
 }
 
 fn router(slot: u8, last: u8) -> RouterWish {
@@ -31,7 +31,7 @@ fn address(prefix: &str) -> AddressWish {
 fn route(destination: &str, slot: u8) -> RouteWish {
     RouteWish {
         destination: destination.parse::<Ipv6Net>().unwrap().try_into().unwrap(),
-        next_hop: NextHop { slot: slot.try_into().unwrap(), form: UBit::Local },
+        next_hop: Some(NextHop { slot: slot.try_into().unwrap(), form: UBit::Local }),
         preference: Preference::Medium,
         lifetime: Lifetime::from_secs(100),
         mtu: None,
@@ -81,12 +81,12 @@ fn gateway_and_metric_are_the_parents() {
     let prl = [router(0, 101), router(63, 102)];
     let mut high = route("2001:db8::/32", 63);
     high.preference = Preference::High;
-    high.next_hop.form = UBit::Universal;
+    high.next_hop = high.next_hop.map(|hop| NextHop { form: UBit::Universal, ..hop });
     let mut low = route("::/0", 63);
     low.preference = Preference::Low;
     let approved = Routes::judge(&[route("::/0", 0), high, low], facts(&prl)).unwrap();
     let got: Vec<_> =
-        approved.list().iter().map(|r| (r.gateway().to_string(), r.metric())).collect();
+        approved.list().iter().map(|r| (r.gateway().unwrap().to_string(), r.metric())).collect();
     let expected = [
         ("fe80::5efe:a00:65".to_owned(), 2048 + 64),
         ("fe80::200:5efe:a00:66".to_owned(), 2048 + 63),
@@ -116,6 +116,21 @@ fn routes_out_of_bounds_are_refused() {
         assert_eq!(Routes::judge(&wishes, facts(&prl)), Err(why), "{wishes:?}");
     }
     assert!(Routes::judge(&[route("2002:a00:3::/48", 0)], facts(&prl)).is_ok());
+}
+
+#[test]
+fn what_is_on_the_link_is_so_of_a_tun_and_a_64() {
+    let wish = RouteWish { next_hop: None, ..route("2001:db8:1::/64", 0) };
+    let approved = Routes::judge(&[wish], facts(&[])).unwrap();
+    let routes: Vec<_> = approved.list().iter().map(|r| (r.gateway(), r.metric())).collect();
+    assert_eq!(routes, [(None, METRIC_ON_LINK)]);
+    let sit = Facts { tunnel: Some(Tunnel { backend: Backend::Kernel, ..tunnel() }), routers: &[] };
+    assert_eq!(Routes::judge(&[wish], sit), Err(Refusal::NotOnLink));
+    for other in ["::/0", "2001:db8:1::/63", "2001:db8:1::/128"] {
+        let wish = RouteWish { next_hop: None, ..route(other, 0) };
+        assert_eq!(Routes::judge(&[wish], facts(&[])), Err(Refusal::NotOnLink), "{other}");
+    }
+    assert_eq!(Routes::judge(&[wish, wish], facts(&[])), Err(Refusal::Duplicate));
 }
 
 #[test]

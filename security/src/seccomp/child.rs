@@ -15,6 +15,13 @@ pub const RULES: &[Rule] = &[
     rule!(SYS_read, "the timer, resolv.conf, hosts, TCP"),
     rule!(SYS_recvfrom, "DNS answers"),
     rule!(SYS_recvmsg, "the parent's messages with descriptors; advertisements with hop limit"),
+    // The operator's tools.
+    rule!(SYS_accept4, [int(3, libc::SOCK_CLOEXEC as u64)], "a tool on the control socket"),
+    rule!(
+        SYS_getsockopt,
+        [int(1, libc::SOL_SOCKET as u64), int(2, libc::SO_PEERCRED as u64)],
+        "whose process it is"
+    ),
     // Say: only to where the parent has connected the socket.
     rule!(SYS_sendto, [null(4)], "the parent, name servers, routers; never to an address"),
     rule!(SYS_write, [int(0, 2)], "the runtime's last words"),

@@ -9,6 +9,10 @@ const fn prl(number: u64) -> Condition {
     int(1, 0x89f0 + number)
 }
 
+/// TUNSETIFF of linux/if_tun.h.
+#[allow(clippy::unnecessary_cast, reason = "its type differs by architecture and C library")]
+const MAKE_TUN: Condition = int(1, libc::TUNSETIFF as u64);
+
 /// prctl(2): which option.
 const fn option(option: libc::c_int) -> Condition {
     int(0, option.cast_unsigned() as u64)
@@ -53,6 +57,7 @@ pub const RULES: &[Rule] = &[
     rule!(SYS_ioctl, [prl(4)], "read the PRL"),
     rule!(SYS_ioctl, [prl(5)], "add to the PRL"),
     rule!(SYS_ioctl, [prl(6)], "delete from the PRL"),
+    rule!(SYS_ioctl, [MAKE_TUN], "make the TUN interface; Landlock lets no other device be opened"),
     // Files, where Landlock lets us.
     rule!(SYS_inotify_init1, "resolv.conf, hosts"),
     rule!(SYS_inotify_add_watch, "resolv.conf, hosts"),
@@ -127,6 +132,7 @@ pub const RULES: &[Rule] = &[
     rule!(SYS_prctl, [option(libc::PR_SET_DUMPABLE)], "nobody may trace it"),
     rule!(SYS_prctl, [option(libc::PR_SET_MDWE)], "no memory becomes executable"),
     rule!(SYS_unshare, [int(0, libc::CLONE_THREAD as u64)], "proof of one thread"),
+    rule!(SYS_accept4, [int(3, libc::SOCK_CLOEXEC as u64)], "the operator's tools, all its life"),
     rule!(SYS_landlock_create_ruleset, "its Landlock"),
     rule!(SYS_landlock_restrict_self, "its Landlock"),
     rule!(SYS_seccomp, "its filter"),

@@ -18,7 +18,7 @@ const SIOCDELPRL: Ioctl = 0x89f6;
 /// The name of an interface as the kernel takes it: 1 to 15 octets, no `/`, `:`, white space or
 /// control character, not `.` or `..`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InterfaceName([u8; libc::IFNAMSIZ]);
+pub struct InterfaceName(pub(super) [u8; libc::IFNAMSIZ]);
 
 impl InterfaceName {
     /// `None` if it is not such a name.

@@ -2,7 +2,8 @@
 
 use std::io;
 use std::mem::size_of_val;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::num::NonZeroU32;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use libc::{c_int, sock_filter, sock_fprog, socklen_t};
 use nix::errno::Errno;
@@ -38,12 +39,71 @@ pub fn set_icmp6_filter_ra_only(socket: BorrowedFd<'_>) -> io::Result<()> {
 /// Attaches a classic BPF program (at most 65,535 instructions; the kernel checks it) that no one
 /// can take off or exchange any more (SO_ATTACH_FILTER, SO_LOCK_FILTER: socket(7)).
 pub fn attach_locked_filter(socket: BorrowedFd<'_>, program: &[sock_filter]) -> io::Result<()> {
+    attach_filter(socket, program)?;
+    let locked: c_int = 1;
+    set(socket, libc::SOL_SOCKET, libc::SO_LOCK_FILTER, &locked)
+}
+
+/// The same, but another can take its place.
+pub fn attach_filter(socket: BorrowedFd<'_>, program: &[sock_filter]) -> io::Result<()> {
     let len = u16::try_from(program.len()).map_err(|_| Errno::EINVAL)?;
     // The kernel copies the program; it does not write to it.
     let program = sock_fprog { len, filter: program.as_ptr().cast_mut() };
-    set(socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)?;
-    let locked: c_int = 1;
-    set(socket, libc::SOL_SOCKET, libc::SO_LOCK_FILTER, &locked)
+    set(socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
+}
+
+/// Nothing passes.
+pub fn nothing_filter() -> [sock_filter; 1] {
+    [instruction(libc::BPF_RET | libc::BPF_K, 0, 0)]
+}
+
+/// For a raw IPv4 socket: a packet passes if what follows its IPv4 header says that it is IPv6.
+pub fn ipv6_inside_filter() -> [sock_filter; 6] {
+    let answer = libc::BPF_RET | libc::BPF_K;
+    // The program begins at the IPv4 header. What is read beyond the end drops the packet.
+    [
+        instruction(libc::BPF_LDX | libc::BPF_B | libc::BPF_MSH, 0, 0),
+        instruction(libc::BPF_LD | libc::BPF_B | libc::BPF_IND, 0, 0),
+        instruction(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, 0xf0, 0),
+        instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0x60, 1),
+        instruction(answer, u32::MAX, 0),
+        instruction(answer, 0, 0),
+    ]
+}
+
+/// A raw IPv4 socket of protocol 41 (RFC 4213), close-on-exec and non-blocking: nix has no name for
+/// this protocol. Needs CAP_NET_RAW.
+pub fn raw_protocol_41() -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: three numbers go in, none is a pointer.
+    let answer = unsafe { libc::socket(libc::AF_INET, kind, libc::IPPROTO_IPV6) };
+    let number = Errno::result(answer)?;
+    // SAFETY: the kernel has just opened it for this process: nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Whether IPv4 packets may become fragments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fragments {
+    /// DF is set on each; one that is longer than the path MTU is refused with `EMSGSIZE`.
+    Never,
+    /// DF is set on none.
+    Allowed,
+}
+
+/// IP_MTU_DISCOVER (ip(7)).
+pub fn set_fragments(socket: BorrowedFd<'_>, fragments: Fragments) -> io::Result<()> {
+    let value: c_int = match fragments {
+        Fragments::Never => libc::IP_PMTUDISC_DO,
+        Fragments::Allowed => libc::IP_PMTUDISC_DONT,
+    };
+    set(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, &value)
+}
+
+/// Sends and receives by this interface only (SO_BINDTOIFINDEX, Linux 5.0).
+pub fn bind_to_interface(socket: BorrowedFd<'_>, index: NonZeroU32) -> io::Result<()> {
+    let index = c_int::try_from(index.get()).map_err(|_| Errno::EINVAL)?;
+    set(socket, libc::SOL_SOCKET, libc::SO_BINDTOIFINDEX, &index)
 }
 
 /// For a raw ICMPv6 socket: a packet passes if it is a Router Advertisement with code 0 that was

@@ -4,6 +4,11 @@
 pub mod codec_event;
 pub mod codec_request;
 pub mod dns_reply;
+pub mod failed;
 pub mod hosts;
+pub mod inbound;
+pub mod outbound;
 pub mod resolv_conf;
 pub mod router_advert;
+pub mod router_solicit;
+pub mod tunnel;

@@ -10,14 +10,13 @@ use isatapd_tests::site::isatapd;
 use isatapd_tests::wait::secs;
 
 #[test]
+#[ignore = "needs a kernel that refuses sit: the guest lane of make test runs it"]
 fn one_line_and_an_exit_status() {
     in_new(|| {
         for background in [&[][..], &["--daemon"]] {
             let mut command = Command::new(isatapd());
-            let output = output(
-                command.args(background).args(["--backend", "kernel", "10.0.0.101"]),
-                secs(10),
-            );
+            command.args(["--backend", "kernel", "10.0.0.101"]);
+            let output = output(command.args(background), secs(10));
             expect::exit(output.status, status::UNAVAILABLE, "no sit");
             expect::one_line(&String::from_utf8_lossy(&output.stderr), &[NO_SIT]);
         }

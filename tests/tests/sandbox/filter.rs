@@ -17,6 +17,13 @@ const PROBES: &[(&str, &str, &[&str])] = &[
     ("read", "0 room 8", &[]),
     ("recvfrom", "3 room 8 64 0 0", &[]),
     ("recvmsg", "3 room 64", &[]),
+    // Only with SOCK_CLOEXEC, and only for SO_PEERCRED.
+    ("accept4", "3 0 0 524288", &["3 0 0 0", "3 0 0 526336"]),
+    (
+        "getsockopt",
+        "3 1 17 room room",
+        &["3 1 4 room room", "3 41 17 room room", "3 1 31 room room"],
+    ),
     // A destination dies, also one whose low half is 0.
     ("sendto", "0 room 8 0 0 0", &["3 room 8 0 room 28", "3 room 8 0 4294967296 28"]),
     ("write", "2 room 8", &["1 room 8", "3 room 8"]),

@@ -46,14 +46,15 @@ fn starts_a_replacement_under_its_own_sandbox() {
 const PROBES: &[(i64, &[&str], &[&str])] = &[
     (libc::SYS_socket, &["1 1 0", "16 3 0", "2 2 0", "10 2 0"], &["17 3 0", "40 1 0", "0 0 0", "44 2 0"]),
     (libc::SYS_socketpair, &["1 5 0 room"], &["2 5 0 room"]),
-    (libc::SYS_ioctl, &["0 35316 room", "0 35317 room", "0 35318 room"],
-        &["0 35319 room", "0 35313 room", "0 21505 room", "0 21522 room", "0 35090 room"]),
+    (libc::SYS_ioctl, &["0 35316 room", "0 35317 room", "0 35318 room", "0 1074025674 room"],
+        &["0 35319 room", "0 35313 room", "0 21505 room", "0 21522 room", "0 35090 room", "0 1074025675 1"]),
     (libc::SYS_mmap, &["0 4096 3 34 -1 0"], &["0 4096 7 34 -1 0", "0 4096 5 34 -1 0"]),
     (libc::SYS_mprotect, &["page 4096 3"], &["page 4096 5"]),
     // CLONE_NEWUSER, CLONE_THREAD, plain vfork.
     (libc::SYS_clone, &[], &["268435473 0", "65536 0", "16657 0"]),
     (libc::SYS_prctl, &["24 0", "47 4 0", "28 239", "38 1", "1 9", "23 0", "39 0", "3 0", "4 0", "65 1"],
         &["8 1", "15 room", "22 1 room", "35 1 0"]),
+    (libc::SYS_accept4, &["0 0 0 524288"], &["0 0 0 0", "0 0 0 526336"]),
     (libc::SYS_unshare, &["65536"], &["0", "268435456", "1073741824"]),
 ];
 

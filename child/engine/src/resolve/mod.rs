@@ -8,14 +8,17 @@ mod sockets;
 
 use std::time::Duration;
 
-use isatapd_proto::{DnsId, HostName, MAX_FILE, MAX_NAME_SERVERS, Seq, UnicastV4};
+use isatapd_proto::{
+    Bounded, DnsId, HostName, MAX_FILE, MAX_NAME_SERVERS, Seq, Text, UnicastV4, control,
+};
 
 use self::lookup::{Finding, Lookup, Query, Trouble};
-use self::name::{Known, Name, Next, Phase};
+use self::name::{Name, Next, Phase};
 use self::sockets::Sockets;
 use crate::context::Context;
 use crate::counters::Counter;
 use crate::prl::Prl;
+use crate::show::until;
 use crate::wire::resolv_conf::{self, ResolvConf};
 use crate::wire::{dns, hosts};
 use crate::{Action, Instant};
@@ -304,28 +307,25 @@ impl Resolver {
         self.names.iter().all(|name| name.asked)
     }
 
-    /// A line for each name, for the operator.
-    pub(crate) fn describe(&self, now: Instant, prl: &Prl) -> Vec<String> {
-        self.names.iter().map(|name| describe(name, now, prl)).collect()
+    /// Each name, for the operator.
+    pub(crate) fn show(&self, now: Instant, prl: &Prl) -> impl Iterator<Item = control::Name> {
+        self.names.iter().map(move |name| show(name, now, prl))
     }
 }
 
-fn describe(name: &Name, now: Instant, prl: &Prl) -> String {
-    let source = match &name.known {
-        None => String::new(),
-        Some(Known { full: None, .. }) => " of the hosts file".to_owned(),
-        Some(Known { full: Some(full), fresh, .. }) => {
-            format!(" as {full}, time to live {} s", fresh.since(now).as_secs())
-        }
-    };
-    let trouble = name.trouble.map_or_else(String::new, |trouble| format!(", {trouble}"));
-    let next = match (&name.phase, name.due(prl)) {
-        (Phase::Asking(lookup), _) => match lookup.candidate() {
-            Some(candidate) => format!("is being looked up as {candidate}"),
-            None => "is being looked up".to_owned(),
-        },
-        (_, Some(due)) => format!("next lookup in {} s", due.since(now).as_secs()),
-        (_, None) => "next lookup when the files change".to_owned(),
-    };
-    format!("{}: {}{source}{trouble}, {next}", name.host, name.count())
+fn show(name: &Name, now: Instant, prl: &Prl) -> control::Name {
+    let known = name.known.as_ref();
+    let full = known.and_then(|known| known.full.as_ref());
+    let asking = matches!(name.phase, Phase::Asking(_));
+    control::Name {
+        name: name.host.clone(),
+        full_name: full.cloned(),
+        hosts_file: known.is_some() && full.is_none(),
+        ttl: known.filter(|_| full.is_some()).map(|known| until(known.fresh, now)),
+        count: name.addresses().len().try_into().unwrap_or(u32::MAX),
+        addresses: Bounded::first_of(name.addresses().iter().copied()),
+        error: name.trouble.map(|trouble| Text::cut(&trouble.to_string())),
+        asking,
+        next: name.due(prl).filter(|_| !asking).map(|due| until(due, now)),
+    }
 }

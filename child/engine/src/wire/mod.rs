@@ -1,8 +1,10 @@
-//! Foreign bytes to typed values, once. Nothing here keeps a raw packet.
+//! Foreign bytes to typed values, once, and what we send. Nothing here keeps a raw packet.
 
+pub mod build;
 mod cursor;
 pub mod dns;
 pub mod hosts;
+pub mod icmp6;
 mod lines;
 pub mod nd_option;
 pub mod resolv_conf;

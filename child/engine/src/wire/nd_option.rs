@@ -30,12 +30,16 @@ const MAX_NAMES: usize = 8;
 /// Option types (RFC 4861 section 4.6; RFC 4191; RFC 8106; RFC 8781).
 const SOURCE_LINK_LAYER_ADDRESS: u8 = 1;
 const TARGET_LINK_LAYER_ADDRESS: u8 = 2;
-const PREFIX_INFORMATION: u8 = 3;
-const MTU: u8 = 5;
-const ROUTE_INFORMATION: u8 = 24;
-const RECURSIVE_DNS_SERVER: u8 = 25;
-const DNS_SEARCH_LIST: u8 = 31;
-const NAT64_PREFIX: u8 = 38;
+pub(super) const PREFIX_INFORMATION: u8 = 3;
+pub(super) const MTU: u8 = 5;
+pub(super) const ROUTE_INFORMATION: u8 = 24;
+pub(super) const RECURSIVE_DNS_SERVER: u8 = 25;
+pub(super) const DNS_SEARCH_LIST: u8 = 31;
+pub(super) const NAT64_PREFIX: u8 = 38;
+
+/// Flags L and A of Prefix Information.
+pub(super) const ON_LINK: u8 = 0x80;
+pub(super) const AUTONOMOUS: u8 = 0x40;
 
 /// Prefix Information (RFC 4861 section 4.6.2), as sent but for the bits beyond its length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +92,11 @@ pub struct Pref64 {
     pub prefix: Ipv6Net,
     /// 0 to 65528 s; zero withdraws.
     pub lifetime: Lifetime,
+}
+
+impl Pref64 {
+    /// Prefix lengths by their code (RFC 8781 section 4).
+    pub(super) const LENGTHS: [u8; 6] = [96, 64, 56, 48, 40, 32];
 }
 
 /// How many options were left out, by reason; the rest of the message is used.
@@ -188,8 +197,6 @@ fn network(address: [u8; 16], length: u8) -> Option<Ipv6Net> {
 
 /// Prefix length, flags, two lifetimes, reserved, prefix: length 4 and no other.
 fn prefix(body: &[u8]) -> Option<PrefixInformation> {
-    const ON_LINK: u8 = 0x80;
-    const AUTONOMOUS: u8 = 0x40;
     let body: &[u8; 30] = body.try_into().ok()?;
     let mut fields = Cursor::new(body);
     let [length, flags] = fields.array()?;
@@ -306,11 +313,10 @@ fn name(fields: &mut Cursor<'_>) -> Option<HostName> {
 
 /// Scaled lifetime (13 bits, in 8 s) and prefix length code (3 bits), 96 bits of prefix.
 fn pref64(body: &[u8]) -> Option<Pref64> {
-    const LENGTHS: [u8; 6] = [96, 64, 56, 48, 40, 32];
     let body: &[u8; 14] = body.try_into().ok()?;
     let mut fields = Cursor::new(body);
     let scaled = fields.u16()?;
-    let length = LENGTHS.get(usize::from(scaled & 0b111))?;
+    let length = Pref64::LENGTHS.get(usize::from(scaled & 0b111))?;
     let mut address = [0; 16];
     address.get_mut(..12)?.copy_from_slice(fields.rest());
     Some(Pref64 {

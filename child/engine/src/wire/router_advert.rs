@@ -25,11 +25,11 @@ use super::nd_option::{
 };
 
 /// ICMPv6 type (RFC 4861 section 4.2).
-const ROUTER_ADVERTISEMENT: u8 = 134;
+pub(super) const ROUTER_ADVERTISEMENT: u8 = 134;
 /// Octets before the options.
-const HEADER: usize = 16;
-const MANAGED: u8 = 0x80;
-const OTHER: u8 = 0x40;
+pub(super) const HEADER: usize = 16;
+pub(super) const MANAGED: u8 = 0x80;
+pub(super) const OTHER: u8 = 0x40;
 /// Reachable Times that are believed, in milliseconds.
 const REACHABLE_TIME: RangeInclusive<u32> = 1..=3_600_000;
 /// Retrans Timers that are believed, in milliseconds.

@@ -10,11 +10,15 @@
     reason = "a test may panic, and so may what serves it"
 )]
 
+mod advertise;
 mod adverts;
+mod by_path;
 mod dns;
 mod faults;
 mod links;
 mod message;
 mod random;
 mod schedule;
+mod show;
+mod tables;
 mod world;

@@ -2,33 +2,44 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU8;
+use std::sync::Arc;
 use std::time::Duration;
 
-use isatapd_engine::{Action, Engine, Input, Instant};
+use ipnet::Ipv6Net;
+use isatapd_datapath::Route;
+use isatapd_engine::wire::icmp6;
+use isatapd_engine::{Action, Engine, Input, Instant, Table};
 use isatapd_proto::isatap::{UBit, link_local};
 use isatapd_proto::{
-    Bounded, Command, DnsId, Link, MAX_DNS_SOCKETS, Outcome, Refusal, Request, RouterSpec, Seq,
-    UnicastV4,
+    Advertise, Backend, Bounded, Command, DataPath, DnsId, ForeignRoute, Link, MAX_ADDRESSES,
+    MAX_DEFAULT_ROUTERS, MAX_DNS_SOCKETS, MAX_FOREIGN, MAX_INFORMATION_ROUTES, MAX_ON_LINK,
+    MAX_ROUTERS, Outcome, Refusal, Request, RouterSpec, Seq, Surroundings, UnicastV4,
 };
 use proptest::prelude::*;
 
+use crate::advertise::{advertise, of};
 use crate::message::{self, Answer};
-use crate::world::{config, secs, slot, tunnel};
+use crate::world::{config, data_path, secs, slot, tunnel_by};
 
 /// An input, owned; what refers to things the engine asked for does so by their count.
 #[derive(Clone, Debug)]
 enum Event {
     Config(Vec<u8>, u8),
     Resolver(u8, Vec<u8>, Vec<u8>),
-    Link(Option<u8>),
+    Link(Option<(bool, u8)>),
+    DataPath(bool),
+    Surroundings(u8),
     Socket(u8, u8, bool),
     Packet(u8, u8, bool, Option<u8>, Vec<u8>),
+    /// From and by whom, to which of some destinations, with one octet changed.
+    Tunnelled(u8, u8, u8, (usize, u8), Vec<u8>),
     SolicitFailed(u8),
     Ready(u8),
     Reply(u8, Reply),
     Failed(u8),
     Done(u8, u8),
-    Command(bool),
+    Command(u8),
     Timer,
 }
 
@@ -46,10 +57,14 @@ fn event() -> impl Strategy<Value = Event> {
             .prop_map(|(routers, how)| Event::Config(routers, how)),
         1 => (0..4_u8, lines(), lines())
             .prop_map(|(n, conf, hosts)| Event::Resolver(n, conf.into(), hosts.into())),
-        1 => prop::option::of(0..3_u8).prop_map(Event::Link),
+        1 => prop::option::of((any::<bool>(), 0..3_u8)).prop_map(Event::Link),
+        2 => any::<bool>().prop_map(Event::DataPath),
+        1 => any::<u8>().prop_map(Event::Surroundings),
         4 => (0..6_u8, 0..9_u8, any::<bool>()).prop_map(|(s, r, u)| Event::Socket(s, r, u)),
         8 => (0..6_u8, 0..9_u8, any::<bool>(), limit(), packet())
             .prop_map(|(s, r, u, limit, bytes)| Event::Packet(s, r, u, limit, bytes)),
+        8 => (0..9_u8, 0..9_u8, 0..5_u8, change(), packet())
+            .prop_map(|(from, by, to, change, bytes)| Event::Tunnelled(from, by, to, change, bytes)),
         1 => (0..6_u8).prop_map(Event::SolicitFailed),
         6 => (0..9_u8).prop_map(Event::Ready),
         1 => ((0..9_u8), octets()).prop_map(|(id, bytes)| Event::Reply(id, Reply::Octets(bytes))),
@@ -57,13 +72,18 @@ fn event() -> impl Strategy<Value = Event> {
             .prop_map(|(id, kind, ttl)| Event::Reply(id, Reply::To(kind, ttl))),
         1 => (0..9_u8).prop_map(Event::Failed),
         4 => (0..12_u8, 0..4_u8).prop_map(|(seq, outcome)| Event::Done(seq, outcome)),
-        1 => any::<bool>().prop_map(Event::Command),
+        1 => (0..4_u8).prop_map(Event::Command),
         4 => Just(Event::Timer),
     ]
 }
 
 fn limit() -> impl Strategy<Value = Option<u8>> {
     prop_oneof![9 => Just(Some(255)), 1 => prop::option::of(any::<u8>())]
+}
+
+/// Mostly none.
+fn change() -> impl Strategy<Value = (usize, u8)> {
+    prop_oneof![9 => Just((0, 0)), 1 => (0..60_usize, any::<u8>())]
 }
 
 /// Mostly an advertisement of some options.
@@ -82,8 +102,14 @@ fn packet() -> impl Strategy<Value = Vec<u8>> {
     let options = prop::collection::vec(option, 0..20);
     prop_oneof![
         9 => (any::<u16>(), options).prop_map(|(lifetime, options)| message::advert(lifetime, &options)),
-        1 => prop::collection::vec(any::<u8>(), 0..120),
+        4 => octets_after(&[133, 0, 0, 0, 0, 0, 0, 0]),
+        1 => octets_after(&[]),
     ]
+}
+
+fn octets_after(header: &'static [u8]) -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![4 => Just(Vec::new()), 1 => prop::collection::vec(any::<u8>(), 0..120)]
+        .prop_map(move |octets| [header, &octets].concat())
 }
 
 /// What the engine has asked for and may be answered.
@@ -98,6 +124,13 @@ struct Machine {
     /// Those that were there.
     had: BTreeSet<DnsId>,
     asked: HashMap<Seq, DnsId>,
+    backend: Option<Backend>,
+    table: Arc<Table>,
+}
+
+fn advertised(how: u8) -> Advertise {
+    let prefix = |number: u8| of(&format!("2001:db8:{number}::"));
+    advertise(&(0..how / 16).map(prefix).collect::<Vec<_>>())
 }
 
 fn router(number: u8) -> UnicastV4 {
@@ -114,7 +147,7 @@ fn last<T: Clone>(list: &[T], back: u8) -> Option<T> {
 
 impl Machine {
     fn tell(&mut self, event: &Event) {
-        let reply;
+        let mut reply;
         let input = match event {
             Event::Config(routers, how) => {
                 let names = ["isatap", "r.a.example", "b.example."];
@@ -124,6 +157,7 @@ impl Machine {
                 });
                 let mut config = config("");
                 config.routers = Bounded::first_of(specs);
+                config.advertise = (how % 8 == 7).then(|| advertised(*how));
                 config.prl_refresh = (how & 1 == 0).then_some(secs(3600));
                 config.solicit_interval = (how & 2 == 0).then_some(secs((*how).into()));
                 Input::Config(config)
@@ -131,8 +165,20 @@ impl Machine {
             Event::Resolver(servers, conf, hosts) => {
                 Input::Resolver { servers: *servers, resolv_conf: conf, hosts }
             }
-            Event::Link(Some(locator)) => Input::Link(tunnel(&format!("10.0.1.{locator}"))),
-            Event::Link(None) => Input::Link(Link::default()),
+            Event::Link(Some((by_path, locator))) => {
+                let backend = if *by_path { Backend::Tun } else { Backend::Kernel };
+                self.backend = Some(backend);
+                Input::Link(tunnel_by(backend, &format!("10.0.1.{locator}")))
+            }
+            Event::DataPath(how) => {
+                let ttl = NonZeroU8::new(u8::from(*how));
+                Input::DataPath(DataPath { ttl, ..data_path() })
+            }
+            Event::Surroundings(number) => Input::Surroundings(surroundings(*number)),
+            Event::Link(None) => {
+                self.backend = None;
+                Input::Link(Link::default())
+            }
             Event::Socket(number, of, u) => {
                 Input::RouterSocket { slot: slot(*number), router: router(*of), form: form(*u) }
             }
@@ -140,6 +186,19 @@ impl Machine {
                 let source: Ipv6Addr = link_local(router(*of), form(*u));
                 let (slot, form, hop_limit) = (slot(*number), form(*u), *hop_limit);
                 Input::Packet { slot, form, source, hop_limit, bytes }
+            }
+            Event::Tunnelled(from, by, to, (place, octet), bytes) => {
+                let source = link_local(router(*by), form(to & 1 == 0));
+                let destinations =
+                    ["ff02::1", "fe80::5efe:a00:100", "fe80::200:5efe:a00:100", "::1"];
+                let destination = destinations.get(usize::from(*to)).unwrap_or(&"ff02::2");
+                reply = icmp6::packet(source, destination.parse().unwrap(), bytes);
+                if let Some(changed) = reply.get_mut(*place) {
+                    *changed ^= octet;
+                }
+                // Mostly he himself.
+                let from = if *from < 3 { router(*from) } else { router(*by) }.get();
+                Input::Tunnelled { from, packet: &reply }
             }
             Event::SolicitFailed(number) => {
                 let error = "no buffer space".repeat(usize::from(*number));
@@ -177,8 +236,9 @@ impl Machine {
                 }
                 Input::Done { seq, outcome }
             }
-            Event::Command(true) => Input::Command(Command::Reload),
-            Event::Command(false) => Input::Command(Command::Dump),
+            Event::Command(0) => Input::Command(Command::Dump),
+            Event::Command(1) => Input::Command(Command::Stop),
+            Event::Command(_) => Input::Command(Command::Reload),
             Event::Timer => Input::Timer,
         };
         let now = Instant::since_boot(self.now);
@@ -207,16 +267,27 @@ impl Machine {
                             assert!(list.iter().all(|r| !r.lifetime.is_zero()));
                             assert!(list.iter().all(|r| r.mtu.is_none_or(|m| m.get() <= 1480)));
                             assert!(list.iter().all(|r| r.hop_limit != Some(0)));
+                            assert!(
+                                self.backend == Some(Backend::Tun)
+                                    || list.iter().all(|r| r.next_hop.is_some())
+                            );
                         }
                         _ => {}
                     }
                 }
                 Action::SendDns { id, bytes } => self.queries.push((id, bytes)),
                 Action::CloseDns(id) => drop(self.open.remove(&id)),
-                Action::Solicit { .. }
-                | Action::Transmit { .. }
-                | Action::Publish(_)
-                | Action::CloseRouter(_) => {}
+                Action::Solicit { .. } => assert_ne!(self.backend, Some(Backend::Tun)),
+                Action::Transmit { packet, .. } => {
+                    assert_eq!(self.backend, Some(Backend::Tun));
+                    assert!(icmp6::open(&packet).is_ok());
+                }
+                Action::Publish(table) => {
+                    assert_ne!(self.table, table);
+                    check_table(&table);
+                    self.table = table;
+                }
+                Action::CloseRouter(_) => {}
             }
         }
         assert!(self.open.len() <= MAX_DNS_SOCKETS, "{:?}", self.open);
@@ -234,6 +305,31 @@ impl Machine {
         }
         assert!(format!("{:?}", self.engine).len() < 200_000);
     }
+}
+
+fn surroundings(number: u8) -> Surroundings {
+    let many = usize::from(number);
+    let next_hop = Some(router(number & 7)).filter(|_| number & 8 == 0);
+    let destination = Ipv6Net::new(Ipv6Addr::LOCALHOST, number.min(128)).unwrap().trunc();
+    Surroundings {
+        own: Bounded::first_of(vec![router(number & 7).get(); many]),
+        broadcasts: Bounded::first_of(vec![Ipv4Addr::BROADCAST; many]),
+        addresses: Bounded::first_of(vec![Ipv6Addr::LOCALHOST; many]),
+        routes: Bounded::first_of(vec![ForeignRoute { destination, next_hop }; many]),
+    }
+}
+
+/// Bounded, in order, and whole or empty.
+fn check_table(table: &Table) {
+    let lengths: Vec<_> = table.routes.iter().map(|r| r.destination.prefix_len()).collect();
+    assert!(lengths.is_sorted_by(|a, b| a >= b), "{lengths:?}");
+    assert!(table.routes.len() <= MAX_FOREIGN + MAX_DEFAULT_ROUTERS + MAX_INFORMATION_ROUTES);
+    assert!(table.routers.is_sorted() && table.routers.len() <= MAX_ROUTERS);
+    assert!(table.own.len() <= 2 + MAX_ADDRESSES + MAX_FOREIGN);
+    assert!(table.on_link.len() <= MAX_ON_LINK && table.sources.len() <= MAX_ADDRESSES);
+    let known = |route: &Route| route.next_hop.is_some_and(|hop| table.routers.contains(&hop));
+    assert!(table.routes.iter().all(|route| route.slot.is_none() || known(route)));
+    assert!(table.locator.is_some() || *table == Table::default());
 }
 
 fn answer(kind: u8, ttl: u32) -> Answer {
@@ -254,6 +350,7 @@ proptest! {
     #[test]
     fn anything_in_any_order(
         seed in any::<[u8; 32]>(),
+        by_path in any::<bool>(),
         first in event(),
         events in prop::collection::vec((event(), 0..40_000_u64), 1..200),
     ) {
@@ -266,11 +363,14 @@ proptest! {
             open: BTreeSet::new(),
             had: BTreeSet::new(),
             asked: HashMap::new(),
+            backend: None,
+            table: Arc::default(),
         };
         machine.tell(&first);
         machine.tell(&Event::Config(vec![0, 1, 5, 6], 0));
         machine.tell(&Event::Resolver(2, b"search a.example\n".to_vec(), Vec::new()));
-        machine.tell(&Event::Link(Some(0)));
+        machine.tell(&Event::Link(Some((by_path, 0))));
+        machine.tell(&Event::DataPath(true));
         for (event, wait) in &events {
             // Many at once, some after minutes.
             machine.now += Duration::from_millis(if wait % 3 == 0 { 0 } else { *wait });

@@ -2,14 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
+use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::time::Duration;
 
+use isatapd_engine::wire::icmp6;
 use isatapd_engine::{Action, Engine, Input, Instant, Table};
 use isatapd_proto::isatap::{UBit, link_local};
 use isatapd_proto::{
-    AddressWish, Backend, Bounded, Config, DnsId, Level, Link, MAX_DNS_SOCKETS, Outcome, Request,
-    RouteWish, RouterSpec, RouterWish, Seq, Slot, State, Transport, Tunnel, UnicastV4,
+    AddressWish, Backend, Bounded, Config, DataPath, DnsId, Level, Link, MAX_DNS_SOCKETS,
+    MtuMethod, Outcome, Request, RouteWish, RouterSpec, RouterWish, Seq, Slot, State, Transport,
+    Tunnel, UnicastV4,
 };
 
 use crate::message::{self, Answer};
@@ -41,8 +44,9 @@ pub(crate) struct World {
     pub(crate) solicited: Vec<(Duration, Slot, UBit)>,
     /// What was sent by the data path: when, to whom, the IPv6 packet.
     pub(crate) transmitted: Vec<(Duration, Ipv4Addr, Vec<u8>)>,
-    /// What the data path goes by.
-    pub(crate) table: Option<Arc<Table>>,
+    /// What the data path goes by, and how often it was told.
+    pub(crate) table: Arc<Table>,
+    pub(crate) published: usize,
     pub(crate) lines: Vec<String>,
     pub(crate) requests: Vec<(Duration, Request)>,
     pub(crate) closed: Vec<Slot>,
@@ -51,6 +55,7 @@ pub(crate) struct World {
     next: u32,
     sockets: BTreeMap<DnsId, (u8, Transport)>,
     opened: BTreeSet<(Slot, UBit)>,
+    by_path: bool,
 }
 
 pub(crate) fn secs(seconds: u64) -> Duration {
@@ -81,9 +86,17 @@ pub(crate) fn config(routers: &str) -> Config {
 }
 
 pub(crate) fn tunnel(locator: &str) -> Link {
-    let mtu = 1480.try_into().unwrap();
-    let tunnel = Tunnel { locator: v4(locator), mtu, backend: Backend::Kernel };
+    tunnel_by(Backend::Kernel, locator)
+}
+
+pub(crate) fn tunnel_by(backend: Backend, locator: &str) -> Link {
+    let tunnel = Tunnel { locator: v4(locator), mtu: 1480.try_into().unwrap(), backend };
     Link { tunnel: Some(tunnel), ..Link::default() }
+}
+
+/// A fixed TTL, and path MTUs.
+pub(crate) fn data_path() -> DataPath {
+    DataPath { ttl: NonZeroU8::new(64), mtu_method: MtuMethod::Dynamic }
 }
 
 impl World {
@@ -96,7 +109,8 @@ impl World {
             queries: Vec::new(),
             solicited: Vec::new(),
             transmitted: Vec::new(),
-            table: None,
+            table: Arc::default(),
+            published: 0,
             lines: Vec::new(),
             requests: Vec::new(),
             closed: Vec::new(),
@@ -105,6 +119,7 @@ impl World {
             next: 0,
             sockets: BTreeMap::new(),
             opened: BTreeSet::new(),
+            by_path: false,
         }
     }
 
@@ -114,6 +129,15 @@ impl World {
         world.tell(Input::Config(config(routers)));
         world.resolver("");
         world.link("10.0.0.5");
+        world
+    }
+
+    /// One of these routers, with a tunnel by the data path.
+    pub(crate) fn up_by_path(routers: &str) -> Self {
+        let mut world = Self::new();
+        world.tell(Input::Config(config(routers)));
+        world.resolver("");
+        world.link_by_path("10.0.0.5");
         world
     }
 
@@ -144,11 +168,14 @@ impl World {
                 Vec::new()
             }
             Action::Transmit { to, packet } => {
+                assert!(self.by_path, "transmits without data path");
                 self.transmitted.push((self.now, to, packet));
                 Vec::new()
             }
             Action::Publish(table) => {
-                self.table = Some(table);
+                assert_ne!(self.table, table, "no news");
+                self.table = table;
+                self.published += 1;
                 Vec::new()
             }
             Action::CloseRouter(slot) => {
@@ -215,12 +242,23 @@ impl World {
     /// The tunnel is up at `locator`, and there are sockets to all routers.
     pub(crate) fn link(&mut self, locator: &str) {
         self.opened.clear();
+        self.by_path = false;
         self.tell(Input::Link(tunnel(locator)));
         self.sockets();
     }
 
+    /// The tunnel is up at `locator` by the data path, which is there.
+    pub(crate) fn link_by_path(&mut self, locator: &str) {
+        self.opened.clear();
+        self.by_path = false;
+        self.tell(Input::Link(tunnel_by(Backend::Tun, locator)));
+        self.by_path = true;
+        self.tell(Input::DataPath(data_path()));
+    }
+
     pub(crate) fn unlink(&mut self) {
         self.opened.clear();
+        self.by_path = false;
         self.tell(Input::Link(Link::default()));
     }
 
@@ -256,6 +294,14 @@ impl World {
         self.tell(Input::Packet { slot: slot(number), form, source, hop_limit, bytes });
     }
 
+    /// `router` advertises to us through the tunnel, from the form of its address that Linux gives it.
+    pub(crate) fn hear_by_path(&mut self, router: &str, message: &[u8]) {
+        let router = v4(router);
+        let source = link_local(router, UBit::of(router.get()));
+        let packet = icmp6::packet(source, "ff02::1".parse().unwrap(), message);
+        self.tell(Input::Tunnelled { from: router.get(), packet: &packet });
+    }
+
     /// Lets the time pass, deadline by deadline; how many there were.
     pub(crate) fn pass(&mut self, time: Duration) -> usize {
         let end = self.now + time;
@@ -273,6 +319,8 @@ impl World {
     pub(crate) fn clear(&mut self) {
         self.queries.clear();
         self.solicited.clear();
+        self.transmitted.clear();
+        self.published = 0;
         self.lines.clear();
         self.closed.clear();
         let kept = [self.last(is_routers), self.last(is_addresses), self.last(is_routes)];

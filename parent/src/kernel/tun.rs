@@ -1,0 +1,77 @@
+//! The TUN interface, behind which the child encapsulates.
+
+use std::fs::{File, OpenOptions};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use isatapd_proto::Mtu;
+use isatapd_security::sys;
+use netlink_packet_route::link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute};
+use nix::errno::Errno;
+use nix::libc::O_NONBLOCK;
+
+use super::link::{MARK, link_message};
+use super::prl::system_name;
+use super::{IfIndex, InterfaceName, KernelError, Kind, Netlink, Refusal};
+
+/// The device of all TUN interfaces.
+pub const TUN_DEVICE: &str = "/dev/net/tun";
+
+/// Whether this kernel has TUN and lets us use it. Loads the module if it can.
+pub fn has_tun() -> bool {
+    open_device().is_ok()
+}
+
+fn open_device() -> std::io::Result<File> {
+    OpenOptions::new().read(true).write(true).custom_flags(O_NONBLOCK).open(Path::new(TUN_DEVICE))
+}
+
+impl Netlink {
+    /// Makes a TUN interface: down, marked as ours, and such that the kernel gives it no address. It
+    /// lives as long as the descriptor and its copies. `EBUSY`: the name is taken.
+    pub fn create_tun(
+        &mut self,
+        name: &InterfaceName,
+        mtu: Mtu,
+    ) -> Result<(IfIndex, OwnedFd), KernelError> {
+        let refused = |e: Refusal| KernelError::new(name, "create the TUN interface", e);
+        let device = open_device().map_err(|e| KernelError::new(TUN_DEVICE, "open", e))?;
+        sys::make_tun(device.as_fd(), &system_name(name)?).map_err(|e| refused(e.into()))?;
+        let made = self.find_link(name)?.ok_or_else(|| refused(Errno::ENODEV.into()))?;
+        let no_address = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
+        let attributes = vec![
+            LinkAttribute::IfAlias(MARK.to_owned()),
+            LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![no_address])]),
+            LinkAttribute::Mtu(mtu.get().into()),
+        ];
+        self.set_link(link_message(Some(made.index), attributes)).map_err(refused)?;
+        let link = self.get_link(link_message(Some(made.index), Vec::new())).map_err(refused)?;
+        if link.ours && link.kind == Kind::Tun && link.mtu == u32::from(mtu.get()) {
+            Ok((made.index, device.into()))
+        } else {
+            Err(refused(Refusal::because(Errno::EPROTO, "the kernel has it otherwise")))
+        }
+    }
+
+    /// Gives our tunnel another MTU.
+    pub fn set_mtu(&mut self, index: IfIndex, mtu: Mtu) -> Result<(), KernelError> {
+        self.change_own(index, LinkAttribute::Mtu(mtu.get().into()), "set the MTU")
+    }
+
+    /// Gives our tunnel, which is down, another name. `EEXIST`: it is taken.
+    pub fn rename(&mut self, index: IfIndex, name: &InterfaceName) -> Result<(), KernelError> {
+        self.change_own(index, LinkAttribute::IfName(name.to_string()), "rename")
+    }
+
+    fn change_own(
+        &mut self,
+        index: IfIndex,
+        attribute: LinkAttribute,
+        action: &'static str,
+    ) -> Result<(), KernelError> {
+        self.own(index)
+            .and_then(|()| self.set_link(link_message(Some(index), vec![attribute])))
+            .map_err(|e| KernelError::new(index, action, e))
+    }
+}

@@ -1,0 +1,75 @@
+//! What the data path goes by that is not of our making: told to the child when it changes.
+
+use isatapd_proto::isatap;
+use isatapd_proto::{Bounded, Event, ForeignRoute, Surroundings, UnicastV4};
+
+use crate::kernel::{AnyRoute, KernelError, Netlink};
+use crate::run::Daemon;
+use crate::tunnel::Tunnel;
+
+impl Daemon<'_> {
+    /// Looks, and tells if it is not what the child knows. Of a TUN interface only.
+    pub(crate) fn follow_surroundings(&mut self) -> Result<(), KernelError> {
+        let Some(tunnel) = self.tunnel.as_ref().filter(|tunnel| tunnel.is_tun()) else {
+            return Ok(());
+        };
+        let found = surroundings(tunnel, &mut self.with.netlink)?;
+        if self.surroundings.as_ref() != Some(&found) {
+            self.tell(&Event::Surroundings(found.clone()), Vec::new());
+            self.surroundings = Some(found);
+        }
+        Ok(())
+    }
+}
+
+fn surroundings(tunnel: &Tunnel, netlink: &mut Netlink) -> Result<Surroundings, KernelError> {
+    let host = netlink.own_addresses()?;
+    let locator = tunnel.spec().local.get();
+    let others = host.iter().map(|own| own.address).filter(|address| *address != locator);
+    let mut broadcasts: Vec<_> = host.iter().filter_map(|own| own.broadcast).collect();
+    broadcasts.sort_unstable();
+    broadcasts.dedup();
+    let mut addresses = tunnel.foreign_addresses(netlink)?;
+    addresses.sort_unstable();
+    let mut routes: Vec<_> =
+        tunnel.foreign_routes(netlink)?.into_iter().filter_map(foreign).collect();
+    routes.sort_unstable_by_key(|route| (route.destination, route.next_hop));
+    routes.dedup();
+    Ok(Surroundings {
+        own: Bounded::first_of([locator].into_iter().chain(others)),
+        broadcasts: Bounded::first_of(broadcasts),
+        addresses: Bounded::first_of(addresses),
+        routes: Bounded::first_of(routes),
+    })
+}
+
+/// `None`: its gateway is no ISATAP address, so nothing can be sent there (RFC 5214 section 7.1).
+fn foreign(route: AnyRoute) -> Option<ForeignRoute> {
+    let next_hop = match route.gateway.map(isatap::embedded) {
+        None => None,
+        Some(embedded) => Some(UnicastV4::try_from(embedded?.0).ok()?),
+    };
+    Some(ForeignRoute { destination: route.destination, next_hop })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_isatap_gateways_are_next_hops() {
+        let destination = "2001:db8::/32".parse().unwrap();
+        for (gateway, expected) in [
+            (None, Some(None)),
+            (Some("fe80::5efe:a00:65"), Some(Some("10.0.0.101"))),
+            (Some("2001:db8::200:5efe:a00:65"), Some(Some("10.0.0.101"))),
+            (Some("fe80::1"), None),
+            (Some("fe80::5efe:7f00:1"), None),
+        ] {
+            let gateway = gateway.map(|text| text.parse().unwrap());
+            let found = foreign(AnyRoute { destination, gateway, metric: 1024 });
+            let hop = found.map(|f| f.next_hop.map(|hop| hop.get().to_string()));
+            assert_eq!(hop, expected.map(|hop| hop.map(str::to_owned)), "{gateway:?}");
+        }
+    }
+}

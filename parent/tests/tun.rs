@@ -1,0 +1,423 @@
+//! The TUN interface and the sockets of its data path, in a network namespace for each test. Needs
+//! root.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test panics when something is wrong"
+)]
+
+mod namespace;
+
+use std::fs;
+use std::io::Read;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::num::NonZeroU8;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use isatapd::kernel::{
+    InterfaceName, Kind, Monitor, Netlink, OwnAddress, TunnelSpec, forwards, has_tun,
+};
+use isatapd::policy::{Addresses, Facts, Routers, Routes};
+use isatapd::sockets::{Protocol41, protocol_41};
+use isatapd::tunnel::{Found, Tunnel};
+use isatapd_proto::isatap::UBit;
+use isatapd_proto::{
+    AddressWish, Backend, DataPath, Lifetime, MtuMethod, NextHop, Preference, RouteWish,
+    RouterWish, UnicastV4,
+};
+use isatapd_security::sys;
+use namespace::{index_of, ip, ip_batch, namespace, try_ip};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{MsgFlags, SockaddrIn, recv, sendto};
+
+fn v4(last: u8) -> UnicastV4 {
+    Ipv4Addr::new(10, 0, 0, last).try_into().unwrap()
+}
+
+fn spec(last: u8) -> TunnelSpec {
+    TunnelSpec {
+        name: "is0".parse().unwrap(),
+        local: v4(last),
+        link: None,
+        ttl: NonZeroU8::new(64),
+        pmtudisc: true,
+        mtu: Some(1480.try_into().unwrap()),
+    }
+}
+
+/// A host with two addresses, and a link to nowhere.
+fn host() -> Netlink {
+    namespace();
+    ip_batch(
+        "link add va type veth peer name vb
+        link set va addrgenmode none
+        link set vb addrgenmode none
+        link set va up
+        link set vb up
+        address add 10.0.0.2/24 brd + dev va
+        address add 10.0.0.3/24 brd + dev va",
+    );
+    Netlink::open().unwrap()
+}
+
+fn setting(name: &str) -> String {
+    fs::read_to_string(format!("/proc/sys/net/ipv6/conf/is0/{name}")).unwrap()
+}
+
+fn addresses() -> Vec<String> {
+    let shown = ip("-6 -o address show dev is0");
+    let address = |line: &str| line.split_whitespace().nth(3).unwrap_or_default().to_owned();
+    shown.lines().map(address).collect()
+}
+
+#[test]
+fn the_interface_is_what_was_asked_for() {
+    let mut netlink = host();
+    assert!(has_tun());
+    let tunnel = Tunnel::create_tun(&mut netlink, spec(2)).unwrap();
+    let link = netlink.find_link(&spec(2).name).unwrap().unwrap();
+    assert_eq!((link.index, link.kind.clone(), link.up), (tunnel.index(), Kind::Tun, true));
+    assert!(link.ours && link.is_our_tunnel() && link.mtu == 1480);
+    let shown = ip("-d link show is0");
+    assert!(shown.contains("tun type tun") && shown.contains("persist off"), "{shown}");
+    assert!(shown.contains("addrgenmode none") && shown.contains("alias isatapd"), "{shown}");
+    for name in ["accept_ra", "autoconf", "accept_redirects", "router_solicitations"] {
+        assert_eq!(setting(name), "0\n", "{name}");
+    }
+    assert_eq!(addresses(), ["fe80::5efe:a00:2/64"]);
+    assert!(!ip("address show dev is0").contains("tentative"));
+    assert_eq!(tunnel.state().backend, Backend::Tun);
+    let (path, fds) = tunnel.data_path().unwrap().unwrap();
+    let expected = DataPath { ttl: NonZeroU8::new(64), mtu_method: MtuMethod::Dynamic };
+    assert_eq!((path, fds.len()), (expected, 3));
+    // It stays as long as anybody has its descriptor, and goes by itself.
+    drop(tunnel);
+    assert!(netlink.find_link(&spec(2).name).unwrap().is_some());
+    drop(fds);
+    assert_eq!(netlink.find_link(&spec(2).name), Ok(None));
+}
+
+#[test]
+fn nobody_elses_interface_is_taken() {
+    let mut netlink = host();
+    let taken = |netlink: &mut Netlink| Tunnel::create_tun(netlink, spec(2)).err().unwrap().errno;
+    for line in ["tuntap add is0 mode tun", "link add is0 type veth peer name is1"] {
+        ip(line);
+        let before = ip("link show is0");
+        assert!(matches!(taken(&mut netlink), Errno::EBUSY | Errno::EINVAL), "{line}");
+        assert_eq!(ip("link show is0"), before);
+        ip("link del is0");
+    }
+    // An address that is not there: nothing is left of what did not come to be.
+    let error = Tunnel::create_tun(&mut netlink, spec(9)).err().unwrap();
+    assert_eq!(
+        error.to_string(),
+        "locator 10.0.0.9: cannot open a socket: Cannot assign requested address"
+    );
+    assert_eq!(netlink.find_link(&spec(9).name), Ok(None));
+}
+
+/// An approved PRL, address, default route and prefix on the link.
+fn wishes(tunnel: &Tunnel) -> (Routers, Addresses, Routes) {
+    let prl = [RouterWish { slot: 0.try_into().unwrap(), router: v4(101) }];
+    let facts = Facts { routers: &prl, tunnel: Some(tunnel.state()) };
+    let lifetime = Lifetime::from_secs(1800);
+    let address = AddressWish {
+        prefix: "2001:db8:1::".parse::<std::net::Ipv6Addr>().unwrap().try_into().unwrap(),
+        on_link: true,
+        valid: lifetime,
+        preferred: lifetime,
+    };
+    let route = |to: &str, next_hop| RouteWish {
+        destination: to.parse::<ipnet::Ipv6Net>().unwrap().try_into().unwrap(),
+        next_hop,
+        preference: Preference::Medium,
+        lifetime,
+        mtu: None,
+        hop_limit: None,
+    };
+    let hop = NextHop { slot: 0.try_into().unwrap(), form: UBit::Local };
+    let routes = [route("::/0", Some(hop)), route("2001:db8:1::/64", None)];
+    (
+        Routers::judge(&prl).unwrap(),
+        Addresses::judge(&[address], facts).unwrap(),
+        Routes::judge(&routes, facts).unwrap(),
+    )
+}
+
+/// A tunnel that is in use.
+fn working(netlink: &mut Netlink) -> Tunnel {
+    let mut tunnel = Tunnel::create_tun(netlink, spec(2)).unwrap();
+    let prl = isatapd::kernel::Prl::open().unwrap();
+    let (routers, addresses, routes) = wishes(&tunnel);
+    tunnel.set_routers(netlink, &prl, routers.list()).unwrap();
+    tunnel.set_addresses(netlink, &addresses).unwrap();
+    tunnel.set_routes(netlink, &routes).unwrap();
+    tunnel
+}
+
+fn routes() -> Vec<String> {
+    let shown = ip("-6 route show dev is0");
+    let words = |line: &str| {
+        let known = line.split(" expires").next().unwrap_or_default();
+        known.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    shown.lines().map(words).collect()
+}
+
+const ROUTES: [&str; 3] = [
+    "2001:db8:1::/64 proto ra metric 2047",
+    "fe80::/64 proto kernel metric 256 pref medium",
+    "default via fe80::5efe:a00:65 proto ra metric 2112",
+];
+
+#[test]
+fn routes_lead_to_routers_and_to_the_link() {
+    let mut netlink = host();
+    let mut tunnel = working(&mut netlink);
+    assert_eq!(routes(), ROUTES);
+    let got = ip("-6 route get 2001:db8:1::5efe:a00:9");
+    assert!(got.contains("dev is0") && !got.contains("via"), "{got}");
+    // Without the router the link is still one.
+    let prl = isatapd::kernel::Prl::open().unwrap();
+    tunnel.set_routers(&mut netlink, &prl, &[]).unwrap();
+    assert_eq!(routes(), ROUTES[..2]);
+}
+
+#[test]
+fn another_locator_is_another_address_of_the_same_interface() {
+    let mut netlink = host();
+    let mut tunnel = working(&mut netlink);
+    let index = tunnel.index();
+    let other = TunnelSpec { mtu: Some(1400.try_into().unwrap()), pmtudisc: false, ..spec(3) };
+    tunnel.change(&mut netlink, other.clone()).unwrap();
+    assert_eq!((tunnel.index(), tunnel.spec()), (index, &other));
+    assert_eq!(addresses(), ["fe80::5efe:a00:3/64"]);
+    assert_eq!(tunnel.state().mtu.get(), 1400);
+    assert_eq!(tunnel.data_path().unwrap().unwrap().0.mtu_method, MtuMethod::Static);
+    // What cannot be, changes nothing that is told.
+    assert_eq!(tunnel.change(&mut netlink, spec(9)).unwrap_err().errno, Errno::EADDRNOTAVAIL);
+    assert_eq!(tunnel.spec(), &other);
+}
+
+#[test]
+fn what_others_do_to_it_is_found() {
+    let mut netlink = host();
+    let mut tunnel = working(&mut netlink);
+    assert_eq!(tunnel.restore(&mut netlink), Ok(Found::Whole));
+    ip("link set is0 down");
+    assert_eq!(tunnel.restore(&mut netlink), Ok(Found::Emptied));
+    assert_eq!(addresses(), ["fe80::5efe:a00:2/64"]);
+    let (_, addresses, routes) = wishes(&tunnel);
+    tunnel.set_addresses(&mut netlink, &addresses).unwrap();
+    tunnel.set_routes(&mut netlink, &routes).unwrap();
+    assert_eq!(self::routes(), ROUTES);
+    ip("link del is0");
+    assert_eq!(tunnel.restore(&mut netlink), Ok(Found::Gone));
+    // Its descriptors are of no use; another takes its place.
+    let tunnel = Tunnel::create_tun(&mut netlink, spec(2)).unwrap();
+    assert!(tunnel.data_path().unwrap().is_ok());
+}
+
+#[test]
+fn a_tun_takes_the_place_of_a_tunnel() {
+    let mut netlink = host();
+    let mut tunnel = working(&mut netlink);
+    let (before, index) = (addresses(), tunnel.index());
+    tunnel.move_to_tun(&mut netlink, spec(2)).unwrap();
+    assert_ne!(tunnel.index(), index);
+    assert_eq!((addresses(), routes()), (before, ROUTES.map(str::to_owned).to_vec()));
+    let link = netlink.link(tunnel.index()).unwrap().unwrap();
+    let name: InterfaceName = "is0".parse().unwrap();
+    assert!(link.up && link.is_our_tunnel() && link.name == Some(name), "{link:?}");
+    for name in ["accept_ra", "autoconf", "accept_redirects", "router_solicitations"] {
+        assert_eq!(setting(name), "0\n", "{name}");
+    }
+    let shown = ip("link show");
+    assert!(!shown.contains('~'), "{shown}");
+    // The addresses of another locator do not come along.
+    tunnel.move_to_tun(&mut netlink, spec(3)).unwrap();
+    assert_eq!(addresses(), ["fe80::5efe:a00:3/64"]);
+    assert_eq!(routes(), ROUTES[1..2]);
+    // While a stranger has the name for a moment, all stays as it is.
+    ip("link add is0~ type veth peer name other");
+    let index = tunnel.index();
+    assert!(tunnel.move_to_tun(&mut netlink, spec(2)).is_err());
+    assert_eq!((tunnel.index(), addresses().len()), (index, 1));
+}
+
+/// Sends these octets as protocol 41.
+fn send(from: &OwnedFd, to: [u8; 4], octets: &[u8]) -> Result<usize, Errno> {
+    let to = SockaddrIn::from(SocketAddrV4::new(to.into(), 0));
+    sendto(from.as_raw_fd(), octets, &to, MsgFlags::empty())
+}
+
+fn received(socket: &OwnedFd) -> Option<Vec<u8>> {
+    let mut buffer = [0; 2048];
+    match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
+        Ok(len) => Some(buffer[..len].to_vec()),
+        Err(errno) => {
+            assert_eq!(errno, Errno::EAGAIN);
+            None
+        }
+    }
+}
+
+#[test]
+fn the_sockets_pass_what_they_should() {
+    host();
+    let Protocol41 { whole, fragmenting } = protocol_41(&spec(2)).unwrap();
+    let other = protocol_41(&spec(3)).unwrap();
+    for octets in [&b""[..], b"\x45", b"\x50xx", b"\x70xx", b"\0xx"] {
+        send(&other.whole, [10, 0, 0, 2], octets).unwrap();
+        assert_eq!(received(&whole), None, "{octets:?}");
+    }
+    // To the other address: not ours.
+    send(&other.whole, [10, 0, 0, 3], b"\x60other").unwrap();
+    assert_eq!(received(&whole), None);
+    send(&other.whole, [10, 0, 0, 2], b"\x60ours").unwrap();
+    let packet = received(&whole).unwrap();
+    assert_eq!((packet[0], packet[8], packet[9], &packet[20..]), (0x45, 64, 41, &b"\x60ours"[..]));
+    assert_eq!(packet[12..20], [10, 0, 0, 3, 10, 0, 0, 2]);
+    assert_eq!(packet[6] & 0x40, 0x40, "DF");
+    send(&other.fragmenting, [10, 0, 0, 2], b"\x60ours").unwrap();
+    assert_eq!(received(&whole).unwrap()[6] & 0x40, 0, "DF");
+    assert_eq!(received(&fragmenting), None);
+    assert_eq!(received(&other.fragmenting), None);
+
+    // Longer than the link: refused by the one, cut by the other.
+    let long = [0x60; 1600];
+    assert_eq!(send(&whole, [10, 0, 0, 9], &long), Err(Errno::EMSGSIZE));
+    assert_eq!(send(&fragmenting, [10, 0, 0, 9], &long), Ok(1600));
+    let fixed = protocol_41(&TunnelSpec { pmtudisc: false, ..spec(2) }).unwrap();
+    assert_eq!(send(&fixed.whole, [10, 0, 0, 9], &long), Ok(1600));
+
+    // Nobody takes the filters off.
+    for socket in [&whole, &fragmenting] {
+        let error = sys::attach_filter(socket.as_fd(), &sys::ipv6_inside_filter()).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(Errno::EPERM as i32));
+    }
+}
+
+#[test]
+fn the_sockets_keep_to_the_link() {
+    host();
+    ip_batch(
+        "link set vb up
+        address add 10.0.1.2/24 dev vb",
+    );
+    let bound = TunnelSpec { link: Some(index_of("vb")), ..spec(2) };
+    let ours = protocol_41(&bound).unwrap();
+    let other = protocol_41(&spec(3)).unwrap();
+    // By lo, as it is the same host.
+    send(&other.whole, [10, 0, 0, 2], b"\x60ours").unwrap();
+    assert_eq!(received(&ours.whole), None);
+}
+
+#[test]
+fn packets_for_the_tunnel_come_out_of_the_queue() {
+    let mut netlink = host();
+    let tunnel = working(&mut netlink);
+    let (_, mut fds) = tunnel.data_path().unwrap().unwrap();
+    let mut queue = fs::File::from(fds.remove(0));
+    let mut packet = [0; 2048];
+    // What the kernel says of its own accord (MLD) comes first.
+    while queue.read(&mut packet).is_ok() {}
+    let to = "[2001:db8:1::5efe:a00:9]:9";
+    let socket = std::net::UdpSocket::bind("[::]:0").unwrap();
+    socket.send_to(b"x", to).unwrap();
+    loop {
+        let mut ready = [PollFd::new(queue.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(poll(&mut ready, PollTimeout::from(5000_u16)), Ok(1), "nothing comes");
+        let len = queue.read(&mut packet).unwrap();
+        if packet[6] == 17 {
+            assert_eq!((packet[0] >> 4, len), (6, 49));
+            break;
+        }
+    }
+    assert_eq!(
+        packet[24..40],
+        "2001:db8:1::5efe:a00:9".parse::<std::net::Ipv6Addr>().unwrap().octets()
+    );
+}
+
+#[test]
+fn what_others_put_on_it_is_told_apart() {
+    let mut netlink = host();
+    let tunnel = working(&mut netlink);
+    assert_eq!(tunnel.foreign_addresses(&mut netlink), Ok(vec![]));
+    assert_eq!(tunnel.foreign_routes(&mut netlink), Ok(vec![]));
+    ip_batch(
+        "address add 2001:db8:5::5efe:a00:2/64 dev is0 nodad
+        route add 2001:db8:6::/48 via fe80::5efe:a00:66 dev is0
+        route add 2001:db8:7::/48 dev is0 table 7
+        route add 2001:db8:8::/48 dev va",
+    );
+    let address = "2001:db8:5::5efe:a00:2".parse().unwrap();
+    assert_eq!(tunnel.foreign_addresses(&mut netlink), Ok(vec![address]));
+    let mut routes: Vec<_> = tunnel
+        .foreign_routes(&mut netlink)
+        .unwrap()
+        .into_iter()
+        .map(|route| (route.destination.to_string(), route.gateway.map(|g| g.to_string())))
+        .collect();
+    routes.sort();
+    assert_eq!(
+        routes,
+        [
+            ("2001:db8:5::/64".to_owned(), None),
+            ("2001:db8:6::/48".to_owned(), Some("fe80::5efe:a00:66".to_owned())),
+            ("2001:db8:7::/48".to_owned(), None),
+        ]
+    );
+}
+
+#[test]
+fn own_addresses_are_listed() {
+    let mut netlink = host();
+    let own = |name: &str, address: [u8; 4], broadcast: Option<[u8; 4]>, global| OwnAddress {
+        index: index_of(name),
+        address: address.into(),
+        broadcast: broadcast.map(Into::into),
+        global,
+    };
+    ip("address add 192.0.2.1 peer 192.0.2.2 dev vb");
+    let mut found = netlink.own_addresses().unwrap();
+    found.sort();
+    let mut expected = vec![
+        own("lo", [127, 0, 0, 1], None, false),
+        own("va", [10, 0, 0, 2], Some([10, 0, 0, 255]), true),
+        own("va", [10, 0, 0, 3], Some([10, 0, 0, 255]), true),
+        own("vb", [192, 0, 2, 1], None, true),
+    ];
+    expected.sort();
+    assert_eq!(found, expected);
+    // From one of them, the way is the same.
+    for (from, source) in [(None, 2), (Some(3), 3), (Some(9), 0)] {
+        let from = from.map(|last| v4(last).get());
+        let path = netlink.path(v4(101).get(), None, from).unwrap();
+        let expected = (source != 0).then(|| v4(source).get());
+        assert_eq!(path.map(|path| path.source), expected, "{from:?}");
+    }
+}
+
+#[test]
+fn routes_and_forwarding_are_watched() {
+    let mut netlink = host();
+    let tunnel = working(&mut netlink);
+    let mut monitor = Monitor::open().unwrap();
+    monitor.set_tunnel(Some(tunnel.index()));
+    ip("-6 route add 2001:db8:6::/48 dev va");
+    assert!(!monitor.drain().unwrap().tunnel);
+    ip("-6 route add 2001:db8:7::/48 dev is0");
+    let changes = monitor.drain().unwrap();
+    assert!(changes.tunnel && !changes.ipv4 && !changes.links, "{changes:?}");
+    assert!(!forwards());
+    fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
+    assert!(monitor.drain().unwrap().forwarding && forwards());
+    assert!(try_ip("link show is0").is_ok());
+}

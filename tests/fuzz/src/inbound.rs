@@ -1,0 +1,165 @@
+//! What comes in by protocol 41: against a second reading of the rules.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use isatapd_datapath::{Counter, Counters, Inbound, Instant, Path, Role, Table};
+use isatapd_proto::MtuMethod;
+
+use super::tunnel::table;
+
+/// The first octet says which role; the rest is the packet.
+pub fn check(data: &[u8]) {
+    let Some((role, sent)) = data.split_first() else { return };
+    let role = if role % 2 == 0 { Role::Host } else { Role::Router };
+    judge(table(role, MtuMethod::Static), sent);
+}
+
+/// The verdict, checked: the expected one, counted once, and nothing changed but ECN.
+pub fn judge(table: Table, sent: &[u8]) -> Inbound {
+    let expected = expected(&table, sent);
+    let counters = Arc::new(Counters::default());
+    let mut path = Path::new(counters.clone());
+    path.publish(Arc::new(table));
+    let mut datagram = sent.to_vec();
+    let verdict = path.inbound(Instant::since_boot(Duration::from_secs(1)), &mut datagram);
+    match (&verdict, &expected) {
+        (Inbound::Deliver(range), Ok((false, mark))) => {
+            let length = usize::from(u16::from_be_bytes([sent[24], sent[25]]));
+            assert_eq!(*range, 20..60 + length);
+            assert!(range.end <= sent.len());
+            let mut marked = sent.to_vec();
+            marked[21] = sent[21] & 0xcf | mark << 4;
+            assert!(datagram == marked, "changed more than ECN");
+        }
+        (Inbound::Engine { from, packet }, Ok((true, _))) => {
+            assert_eq!(from.octets(), sent[12..16]);
+            assert_eq!(packet.len(), 40 + usize::from(u16::from_be_bytes([sent[24], sent[25]])));
+            assert_eq!(datagram, sent);
+        }
+        (Inbound::Drop(counter), Err(reason)) => {
+            assert_eq!(counter, reason);
+            assert_eq!(datagram, sent);
+        }
+        _ => panic!("{verdict:?} for {expected:?}"),
+    }
+    for counter in Counter::ALL {
+        let count = u64::from(expected.err() == Some(*counter));
+        assert_eq!(counters.get(*counter), count, "{counter:?}");
+    }
+    verdict
+}
+
+/// Whether it is for the engine, and the ECN field that it leaves with; or why it is dropped.
+fn expected(table: &Table, sent: &[u8]) -> Result<(bool, u8), Counter> {
+    let rule = |broken: bool, counter| if broken { Err(counter) } else { Ok(()) };
+    let word = |at: usize| usize::from(sent[at]) << 8 | usize::from(sent[at + 1]);
+    let router = table.role == Role::Router;
+
+    rule(sent.len() < 20, Counter::OuterMalformed)?;
+    let end = word(2);
+    let malformed = sent[0] >> 4 != 4 || sent[0] & 15 < 5 || sent[9] != 41;
+    rule(malformed || end < 60 || end > sent.len(), Counter::OuterMalformed)?;
+    rule(sent[0] != 0x45, Counter::OuterOptions)?;
+    rule(word(6) & 0x3fff != 0, Counter::OuterFragment)?;
+    let outer: [u8; 4] = sent[12..16].try_into().expect("four");
+    rule(sent[16..20] != [192, 0, 2, 1], Counter::OuterDestination)?;
+    rule(outer[0] == 0 || outer[0] == 127 || outer[0] >= 224, Counter::OuterSource)?;
+    rule([[192, 0, 2, 1], [10, 9, 9, 9]].contains(&outer), Counter::OuterOwn)?;
+    rule([[192, 0, 2, 255], [10, 9, 9, 255]].contains(&outer), Counter::OuterBroadcast)?;
+
+    let inner = &sent[20..end];
+    rule(inner[0] >> 4 != 6, Counter::InnerVersion)?;
+    let payload = word(24);
+    rule(payload == 0 && inner[6] == 0, Counter::InnerJumbo)?;
+    rule(40 + payload > inner.len(), Counter::InnerLength)?;
+    let inner = &inner[..40 + payload];
+
+    let (source, destination) = (&inner[8..24], &inner[24..40]);
+    let is_zero = |octets: &[u8]| octets.iter().all(|octet| *octet == 0);
+    let odd = |a: &[u8]| is_zero(&a[..12]) || is_zero(&a[..10]) && a[10..12] == [0xff, 0xff];
+    let ours = |a: &[u8]| table.own.iter().any(|own| own.octets() == a);
+    let local = |a: &[u8]| a[0] == 0xfe && a[1] >> 6 == 2;
+    rule(source[0] == 0xff || odd(source), Counter::InnerSource)?;
+    rule(ours(source), Counter::InnerOwn)?;
+    let on_link = source[..8] == [0xfe, 0x80, 0, 0, 0, 0, 0, 0]
+        || source[..8] == [0x20, 1, 0x0d, 0xb8, 0, 1, 0, 1];
+    let isatap = source[8] & 0xfd == 0 && source[9..12] == [0, 0x5e, 0xfe];
+    let member = [[192, 0, 2, 10], [192, 0, 2, 11], [198, 51, 100, 7]].contains(&outer);
+    if !(on_link && isatap && source[12..] == outer) && !(member && !local(source)) {
+        rule(on_link && isatap, Counter::SourceMismatch)?;
+        return Err(Counter::SourceForeign);
+    }
+
+    let seen = look_behind(inner);
+    let mut group = [0; 16];
+    group[0] = 0xff;
+    group[1] = 2;
+    if destination[0] == 0xff {
+        let node = destination[15];
+        let simple = destination[..15] == group[..15];
+        let to_routers = router && simple && node == 2 && seen == Seen::Icmp(133, true);
+        group[11] = 1;
+        group[12] = 0xff;
+        let solicited = destination[..13] == group[..13]
+            && table.own.iter().any(|own| own.octets()[13..] == destination[13..]);
+        let passes = simple && node == 1 || to_routers || solicited;
+        rule(!passes, Counter::InnerDestination)?;
+    } else if !ours(destination) {
+        rule(!router || odd(destination), Counter::InnerDestination)?;
+        rule(local(source) || local(destination), Counter::LinkLocalTransit)?;
+    }
+
+    // RFC 6040 figure 4, a row for each inner field in binary order; 9 for drop.
+    let marks = [[0, 0, 0, 9], [1, 1, 1, 3], [2, 1, 2, 3], [3, 3, 3, 3]];
+    let mark = marks[usize::from(inner[1] >> 4 & 3)][usize::from(sent[1] & 3)];
+    rule(mark == 9, Counter::Congestion)?;
+
+    rule(seen == Seen::Nothing, Counter::Extensions)?;
+    match seen {
+        Seen::Icmp(133..=137, false) => Err(Counter::HiddenDiscovery),
+        Seen::Icmp(137, true) => Err(Counter::Redirect),
+        Seen::Icmp(133, true) if !router => Err(Counter::Solicitation),
+        Seen::Icmp(134, true) if !router && !member => Err(Counter::Advertisement),
+        Seen::Icmp(133 | 134, true) => Ok((true, mark)),
+        _ => Ok((false, mark)),
+    }
+}
+
+#[derive(PartialEq)]
+enum Seen {
+    /// ICMPv6 of this type, directly.
+    Icmp(u8, bool),
+    Else,
+    Nothing,
+}
+
+/// What stands behind eight extension headers at most.
+fn look_behind(inner: &[u8]) -> Seen {
+    let (mut next, mut rest, mut passed) = (inner[6], &inner[40..], 0);
+    while [0, 43, 44, 51, 60, 135].contains(&next) {
+        if rest.len() < 8 {
+            return Seen::Nothing;
+        } else if next == 44 && (rest[2] != 0 || rest[3] > 7) {
+            return Seen::Else;
+        } else if passed == 8 {
+            return Seen::Nothing;
+        }
+        let units = usize::from(rest[1]);
+        let length = if next == 44 {
+            8
+        } else if next == 51 {
+            4 * units + 8
+        } else {
+            8 * units + 8
+        };
+        next = rest[0];
+        rest = rest.get(length..).unwrap_or(&[]);
+        passed += 1;
+    }
+    match rest {
+        _ if next != 58 => Seen::Else,
+        [] => Seen::Nothing,
+        [kind, ..] => Seen::Icmp(*kind, passed == 0),
+    }
+}
