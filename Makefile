@@ -14,7 +14,7 @@ TARGET  := $(or $(CARGO_TARGET_DIR),target)
 RELEASE := $(TARGET)/release
 
 help:
-	@echo 'make build                     build isatapd and isatapd-child'
+	@echo 'make build                     build isatapd, isatapd-child and isatapctl'
 	@echo 'make demo                      the main job, to look at; installs and changes nothing'
 	@echo 'make install                   install them, with manual pages (DESTDIR=, PREFIX=$(PREFIX))'
 	@echo 'make uninstall                 remove what install put there'
@@ -25,13 +25,14 @@ help:
 	@echo 'make clean                     remove what was built'
 
 # The parent starts $(LIBEXECDIR)/isatapd-child and nothing else: the path is compiled in.
-# Both are linked statically: the child has an empty root without a loader, and what runs as root
+# All are linked statically: the child has an empty root without a loader, and what runs as root
 # loads no library. Cargo can do that for one package (not for the macros it uses) by `cargo rustc`.
 STATIC := -- -C target-feature=+crt-static
 build:
 	@$(RM) $(RELEASE)/isatapd.libexecdir
 	ISATAPD_LIBEXECDIR=$(LIBEXECDIR) $(CARGO) rustc --release --locked -p isatapd --bin isatapd $(STATIC)
 	$(CARGO) rustc --release --locked -p isatapd-child --bin isatapd-child $(STATIC)
+	$(CARGO) rustc --release --locked -p isatapctl --bin isatapctl $(STATIC)
 	@echo $(LIBEXECDIR) >$(RELEASE)/isatapd.libexecdir
 
 # file under dist/ : place under LIBDIR
@@ -45,6 +46,7 @@ install:
 	@[ "$$(cat $(RELEASE)/isatapd.libexecdir)" = '$(LIBEXECDIR)' ] || \
 		{ echo 'install: not built for this place: make build LIBEXECDIR=$(LIBEXECDIR)' >&2; exit 1; }
 	$(INSTALL) -D -m 755 $(RELEASE)/isatapd $(DESTDIR)$(SBINDIR)/isatapd
+	$(INSTALL) -D -m 755 $(RELEASE)/isatapctl $(DESTDIR)$(SBINDIR)/isatapctl
 	$(INSTALL) -D -m 755 $(RELEASE)/isatapd-child $(DESTDIR)$(LIBEXECDIR)/isatapd-child
 	$(INSTALL) -d $(DESTDIR)$(MANDIR)/man8
 	$(INSTALL) -m 644 man/*.8 $(DESTDIR)$(MANDIR)/man8
@@ -54,7 +56,7 @@ install:
 		'or useradd --system --home-dir /nonexistent --shell /usr/sbin/nologin _isatapd'
 
 uninstall:
-	$(RM) $(DESTDIR)$(SBINDIR)/isatapd $(DESTDIR)$(LIBEXECDIR)/isatapd-child
+	$(RM) $(DESTDIR)$(SBINDIR)/isatapd $(DESTDIR)$(SBINDIR)/isatapctl $(DESTDIR)$(LIBEXECDIR)/isatapd-child
 	$(RM) $(patsubst man/%,$(DESTDIR)$(MANDIR)/man8/%,$(wildcard man/*.8))
 	for d in $(DIST); do $(RM) $(DESTDIR)$(LIBDIR)/$${d#*:} || exit; done
 

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use isatapd_engine::{Action, Input, Instant};
 use isatapd_proto::isatap::UBit;
-use isatapd_proto::{DnsId, Link, Request, Slot, State, Transport, UnicastV4, Up, encode};
+use isatapd_proto::{Backend, DnsId, Link, Request, Slot, State, Transport, UnicastV4, Up, encode};
 
 use crate::clock::Clock;
 use crate::control::Control;
+use crate::datapath::{DataPath, Ends};
 use crate::dns::DnsSocket;
 use crate::icmp6::RouterSocket;
 use crate::uplink::Uplink;
@@ -24,10 +25,12 @@ const SETTLED: Duration = Duration::from_secs(3);
 pub(crate) struct Io {
     pub(crate) uplink: Uplink,
     pub(crate) clock: Clock,
+    pub(crate) data_path: DataPath,
     pub(crate) routers: BTreeMap<(Slot, UBit), RouterSocket>,
     pub(crate) dns: BTreeMap<DnsId, DnsSocket>,
     pub(crate) control: Control,
     locator: Option<UnicastV4>,
+    has_data_path: bool,
     /// When the code of the start is to be forgotten.
     pub(crate) settled_at: Option<Instant>,
     /// Sockets asked for: the transport of each.
@@ -37,27 +40,44 @@ pub(crate) struct Io {
 
 impl Io {
     /// No sockets yet.
-    pub(crate) const fn new(uplink: Uplink, clock: Clock, control: Control) -> Self {
+    pub(crate) const fn new(
+        uplink: Uplink,
+        clock: Clock,
+        data_path: DataPath,
+        control: Control,
+    ) -> Self {
         Self {
             uplink,
             clock,
+            data_path,
             routers: BTreeMap::new(),
             dns: BTreeMap::new(),
             control,
             locator: None,
+            has_data_path: false,
             settled_at: None,
             asked: BTreeMap::new(),
             waiting: VecDeque::new(),
         }
     }
 
-    /// Closes the router sockets if the tunnel they were made for is no more.
+    /// Closes the sockets if the tunnel they were made for is no more.
     pub(crate) fn follow(&mut self, link: &Link) {
         let locator = link.tunnel.map(|tunnel| tunnel.locator);
         if locator.is_none() || locator != self.locator {
             self.routers.clear();
         }
+        if link.tunnel.is_none_or(|tunnel| tunnel.backend != Backend::Tun) && self.has_data_path {
+            self.data_path.detach();
+            self.has_data_path = false;
+        }
         self.locator = locator;
+    }
+
+    /// Has packets pass by these descriptors from now on.
+    pub(crate) fn attach(&mut self, ends: Ends) {
+        self.data_path.attach(ends);
+        self.has_data_path = true;
     }
 
     /// Takes the DNS socket that came for `id`; false if it was not asked for, or no longer.
@@ -81,7 +101,9 @@ impl Io {
                     return Ok(Some(Input::SolicitFailed { slot, form, error }));
                 }
             }
-            Action::Transmit { .. } | Action::Publish(_) => {}
+            // Lost where too many wait, as on any link: the engine repeats what matters.
+            Action::Transmit { to, packet } => drop(self.data_path.transmit(to, &packet)),
+            Action::Publish(table) => self.data_path.publish(table),
             Action::CloseRouter(slot) => self.routers.retain(|(s, _), _| *s != slot),
             Action::SendDns { id, bytes } => {
                 let socket = self.dns.get_mut(&id);

@@ -5,6 +5,7 @@
 
 mod clock;
 mod control;
+mod datapath;
 mod dns;
 mod icmp6;
 mod io;
@@ -25,9 +26,11 @@ use crate::io::Io;
 use crate::run::run;
 use crate::uplink::Uplink;
 
-/// Descriptors at the most: 0 to 2, IPC, timer; two for each router; DNS; the control socket, its
-/// clients and one to turn away; those of one event.
-const DESCRIPTORS: usize = 5 + 2 * MAX_ROUTERS + MAX_DNS_SOCKETS + control::MOST + 2 + MAX_FDS;
+/// Descriptors at the most: 0 to 2, IPC, timer, the pair between the threads; those of the data path;
+/// two for each router; DNS; the control socket, its clients and one to turn away; those of two
+/// events, as the packet loop may still have to take one.
+const DESCRIPTORS: usize =
+    7 + MAX_FDS + 2 * MAX_ROUTERS + MAX_DNS_SOCKETS + control::MOST + 2 + 2 * MAX_FDS;
 /// EX_OSERR of sysexits.h: the system said no.
 const EX_OSERR: u8 = 71;
 
@@ -48,12 +51,18 @@ fn live(uplink: &Uplink) -> Result<(), Box<dyn std::error::Error>> {
     child::exit_on_panic(move |line| panicked.log(Level::Error, line));
     // C1 to C4: prove that root is gone, give up the rest.
     let confined = child::confine(DESCRIPTORS.try_into()?)?;
-    // What the filter denies to make is made before it.
-    let control = Control::new(getresuid()?.real, Arc::default());
-    let mut io = Io::new(uplink.clone(), Clock::new()?, control);
+    // What the filter denies to make is made before it: the packet loop too, with its own filter.
+    let (data_path, worker) = datapath::pair()?;
+    let ended = uplink.clone();
+    let complete = confined.start_data_path(move || {
+        let error = worker.run();
+        ended.log(Level::Error, &format!("data path: {error}"));
+    })?;
+    let control = Control::new(getresuid()?.real, Arc::clone(data_path.counters()));
+    let mut io = Io::new(uplink.clone(), Clock::new()?, data_path, control);
     let mut engine = Engine::new(sys::random_seed()?);
     // C5: from here on descriptors come from the parent only.
-    let status = confined.filter()?;
+    let status = complete.filter()?;
     uplink.log(Level::Info, &format!("sandbox: {status}"));
     // C6 to C8: `StartupDone` is the engine's first action, when its configuration is there.
     Ok(run(&mut io, &mut engine)?)

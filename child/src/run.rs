@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::clock::Clock;
+use crate::datapath::{self, Ends};
 use crate::icmp6::{self, RouterSocket};
 use crate::io::Io;
 
@@ -20,7 +21,7 @@ const TURN: usize = 32;
 
 /// Runs until the parent is gone.
 pub(crate) fn run(io: &mut Io, engine: &mut Engine) -> io::Result<()> {
-    let mut buffer = vec![0; icmp6::LONGEST];
+    let mut buffer = vec![0; icmp6::LONGEST.max(datapath::LONGEST_MESSAGE)];
     loop {
         let others = io.settled_at.into_iter().chain(io.control.deadline());
         io.clock.set(engine.deadline().into_iter().chain(others).min())?;
@@ -35,6 +36,9 @@ pub(crate) fn run(io: &mut Io, engine: &mut Engine) -> io::Result<()> {
                 forget_startup_code();
             }
             tell(io, engine, Input::Timer)?;
+        }
+        if ready.data_path {
+            hear_data_path(io, engine, &mut buffer)?;
         }
         for (slot, form) in ready.routers {
             hear_router(io, engine, (slot, form), &mut buffer)?;
@@ -51,6 +55,7 @@ pub(crate) fn run(io: &mut Io, engine: &mut Engine) -> io::Result<()> {
 struct Ready {
     parent: bool,
     timer: bool,
+    data_path: bool,
     routers: Vec<(Slot, UBit)>,
     dns: Vec<DnsId>,
     control: bool,
@@ -61,6 +66,7 @@ fn wait(io: &Io) -> io::Result<Ready> {
     let mut fds = vec![
         PollFd::new(io.uplink.as_fd(), PollFlags::POLLIN | upward),
         PollFd::new(io.clock.as_fd(), PollFlags::POLLIN),
+        PollFd::new(io.data_path.as_fd(), PollFlags::POLLIN),
     ];
     fds.extend(io.routers.values().map(|s| PollFd::new(s.as_fd(), PollFlags::POLLIN)));
     fds.extend(io.dns.values().map(|s| PollFd::new(s.as_fd(), s.interest())));
@@ -79,6 +85,7 @@ fn wait(io: &Io) -> io::Result<Ready> {
     Ok(Ready {
         parent: next(),
         timer: next(),
+        data_path: next(),
         routers: io.routers.keys().filter(|_| next()).copied().collect(),
         dns: io.dns.keys().filter(|_| next()).copied().collect(),
         control: ready.any(|ready| ready),
@@ -140,7 +147,10 @@ fn obey(io: &mut Io, engine: &mut Engine, event: Event, fds: Vec<OwnedFd>) -> io
         }
         Event::Done { seq, outcome } => Input::Done { seq, outcome },
         Event::Command(command) => Input::Command(command),
-        Event::DataPath(path) => Input::DataPath(path),
+        Event::DataPath(path) => {
+            io.attach(Ends { tun: next()?, whole: next()?, fragmenting: next()? });
+            Input::DataPath(path)
+        }
         Event::Surroundings(around) => Input::Surroundings(around),
         Event::Control => {
             io.control.listen(next()?);
@@ -169,6 +179,14 @@ fn hear_router(
         let Some(packet) = socket.receive(buffer) else { break };
         let (source, hop_limit, bytes) = (packet.source, packet.hop_limit, packet.bytes);
         tell(io, engine, Input::Packet { slot, form, source, hop_limit, bytes })?;
+    }
+    Ok(())
+}
+
+fn hear_data_path(io: &mut Io, engine: &mut Engine, buffer: &mut [u8]) -> io::Result<()> {
+    for _ in 0..TURN {
+        let Some((from, packet)) = io.data_path.receive(buffer) else { break };
+        tell(io, engine, Input::Tunnelled { from, packet })?;
     }
     Ok(())
 }

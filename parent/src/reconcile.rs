@@ -64,6 +64,9 @@ impl Daemon<'_> {
             let line = format!("{}: waits: {what}", self.options.name);
             self.log.caused(Level::Warning, &line, now);
             self.said.waits = Some(what);
+            if !self.located {
+                self.tell_link();
+            }
         }
     }
 
@@ -108,7 +111,11 @@ impl Daemon<'_> {
             Backend::Kernel => self.follow_sockets(&choice.routers)?,
             Backend::Tun => {
                 self.follow_path()?;
-                self.follow_surroundings()?;
+                if let Err(error) = self.follow_surroundings() {
+                    // The tunnel works without.
+                    self.log.caused(Level::Warning, &error.to_string(), now);
+                    self.look_at = now.checked_add(AGAIN_AFTER_ERROR);
+                }
                 self.say_sit()?;
             }
         }
@@ -126,9 +133,7 @@ impl Daemon<'_> {
         if let Some(tunnel) = &mut self.tunnel {
             let found = tunnel.restore(netlink)?;
             if found != Found::Gone && backend == Backend::Tun && !tunnel.is_tun() {
-                let moved = tunnel.move_to_tun(netlink, spec);
-                self.with.monitor.set_tunnel(Some(tunnel.index()));
-                return moved.map(|()| true);
+                return self.move_to_tun(spec);
             }
             if found != Found::Gone {
                 return self.change_tunnel(spec, found, now);
@@ -185,6 +190,21 @@ impl Daemon<'_> {
         let line = format!("{name}: the locator is {local} now");
         self.log.caused(Level::Notice, &line, now);
         Ok(true)
+    }
+
+    /// True if the locator is another too.
+    fn move_to_tun(&mut self, spec: TunnelSpec) -> Result<bool, KernelError> {
+        let Some(tunnel) = &mut self.tunnel else { return Ok(true) };
+        let kept = tunnel.spec().local == spec.local;
+        let moved = tunnel.move_to_tun(&mut self.with.netlink, spec);
+        self.with.monitor.set_tunnel(Some(tunnel.index()));
+        moved?;
+        if kept {
+            // Addresses and routes are there: there was never a time without a tunnel.
+            self.forget_sockets();
+            self.tell_link();
+        }
+        Ok(!kept)
     }
 
     /// Gives the child the descriptors of the data path.

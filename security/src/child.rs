@@ -1,8 +1,10 @@
 //! What the child does first: prove what [`spawn`](crate::spawn) took away, take the rest, and, when
-//! all is open and made that it needs, shut the door: `Proven -> Confined -> Filtered`.
+//! all is open and made that it needs, its second thread too, shut the door: `Confined -> Complete ->
+//! filtered`.
 
 use std::panic::{self, PanicHookInfo};
-use std::process;
+use std::sync::mpsc;
+use std::{process, thread};
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
@@ -11,19 +13,32 @@ use nix::sys::stat::stat;
 use nix::unistd::{Gid, Uid, getgroups, getresgid, getresuid, setfsuid, setresuid};
 
 pub use crate::seccomp::child::RULES;
+pub use crate::seccomp::datapath::RULES as DATA_PATH_RULES;
 
 use crate::caps::Sets;
 use crate::failure::{At, ConfineError, Failure};
 use crate::seccomp;
 use crate::{CHILD_FD, Status, landlock, limits, prctl, wash};
 
+/// Octets of the data-path thread's stack.
+const STACK: usize = 256 << 10;
 /// The exit code after a panic: EX_SOFTWARE of sysexits.h.
 const EX_SOFTWARE: i32 = 70;
+/// The exit code when the system said no, of sysexits.h.
+const EX_OSERR: i32 = 71;
 
-/// A process that can reach nothing but its descriptors. The filter is still to come.
+/// A process that can reach nothing but its descriptors. Its second thread and the filter are still
+/// to come.
 #[derive(Debug)]
 #[must_use = "without its filter the child may still ask the kernel for anything"]
 pub struct Confined {
+    status: Status,
+}
+
+/// A process whose threads are all there. The filter of this one is still to come.
+#[derive(Debug)]
+#[must_use = "without its filter the child may still ask the kernel for anything"]
+pub struct Complete {
     status: Status,
 }
 
@@ -40,12 +55,37 @@ pub fn confine(descriptors: u64) -> Result<Confined, ConfineError> {
     prctl::set_no_new_privs().at("prctl(PR_SET_NO_NEW_PRIVS)")?;
     prctl::refuse_exec_gain().at("prctl(PR_SET_MDWE)")?;
     tell_the_truth_about_crashes()?;
+    one_heap()?;
     limits::apply(descriptors)?;
     let version = landlock::deny_all()?;
     Ok(Confined { status: Status::read(version, seccomp::calls(RULES))? })
 }
 
 impl Confined {
+    /// Makes the data-path thread, which puts [`DATA_PATH_RULES`] in force for itself, and then does
+    /// `work`. When that ends, so does the process, with exit code 71 (EX_OSERR). Result: the filter
+    /// is in force, and no more threads can be made.
+    pub fn start_data_path(
+        self,
+        work: impl FnOnce() + Send + 'static,
+    ) -> Result<Complete, ConfineError> {
+        let filter = seccomp::filter(DATA_PATH_RULES)?;
+        let (tell, told) = mpsc::sync_channel(1);
+        thread::Builder::new().stack_size(STACK).spawn(move || {
+            let applied = seccomp::apply(&filter);
+            let confined = applied.is_ok();
+            if tell.send(applied).is_ok() && confined {
+                work();
+                process::exit(EX_OSERR);
+            }
+        })?;
+        told.recv().unwrap_or(Err(ConfineError::Proof("the thread's silence")))?;
+        limits::no_more_threads()?;
+        Ok(Complete { status: self.status })
+    }
+}
+
+impl Complete {
     /// What is in force, with the filter that comes next.
     pub fn status(&self) -> &Status {
         &self.status
@@ -56,6 +96,19 @@ impl Confined {
         seccomp::apply(&seccomp::filter(RULES)?)?;
         Ok(self.status)
     }
+}
+
+/// Has all threads share one heap: glibc would want 128 MiB of address space for another.
+#[cfg(target_env = "gnu")]
+fn one_heap() -> Result<(), ConfineError> {
+    // SAFETY: sets a number, before there is another thread.
+    prove(unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) } == 1, "other heaps")
+}
+
+/// Other C libraries have one.
+#[cfg(not(target_env = "gnu"))]
+const fn one_heap() -> Result<(), ConfineError> {
+    Ok(())
 }
 
 fn prove(holds: bool, what: &'static str) -> Result<(), ConfineError> {

@@ -34,6 +34,9 @@ pub enum ConfineError {
     /// Something that should be gone is still there.
     #[error("not given up: {0}")]
     Proof(&'static str),
+    /// The data-path thread could not be made.
+    #[error("thread: {0}")]
+    Thread(#[from] std::io::Error),
     /// Landlock refused the rules.
     #[error("landlock: {0}")]
     Landlock(#[from] RulesetError),

@@ -7,11 +7,9 @@ use crate::failure::{At, Failure};
 /// More than the child's whole state at every cap, a tenth of what hurts a small host.
 const MEMORY: u64 = 32 << 20;
 
-/// Sets all limits; `descriptors` is how many the child may have open. Ids are those of the child
-/// already: at a change of uid the kernel would look at NPROC again.
+/// Sets all limits but that of [`no_more_threads`]; `descriptors` is how many the child may have open.
 pub(crate) fn apply(descriptors: u64) -> Result<(), Failure> {
     let table = [
-        (Resource::RLIMIT_NPROC, 0, "setrlimit(RLIMIT_NPROC)"),
         (Resource::RLIMIT_FSIZE, 0, "setrlimit(RLIMIT_FSIZE)"),
         (Resource::RLIMIT_CORE, 0, "setrlimit(RLIMIT_CORE)"),
         (Resource::RLIMIT_MEMLOCK, 0, "setrlimit(RLIMIT_MEMLOCK)"),
@@ -25,4 +23,10 @@ pub(crate) fn apply(descriptors: u64) -> Result<(), Failure> {
         setrlimit(resource, limit, limit).at(step)?;
     }
     Ok(())
+}
+
+/// No thread or process can be made any more. The ids are those of the child already: at a change of
+/// uid the kernel would look at this limit again.
+pub(crate) fn no_more_threads() -> Result<(), Failure> {
+    setrlimit(Resource::RLIMIT_NPROC, 0, 0).at("setrlimit(RLIMIT_NPROC)")
 }

@@ -7,7 +7,7 @@ use crate::spawn::Program;
 use crate::{Status, landlock, prctl, seccomp};
 
 pub use crate::landlock::Paths;
-pub use crate::seccomp::parent::RULES;
+pub use crate::seccomp::parent::{ABSENT, RULES};
 
 /// A capability that the parent keeps.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +52,8 @@ pub fn confine(paths: &Paths, program: &Program) -> Result<Status, ConfineError>
     caps::limit(kept())?;
     let version = landlock::allow(paths, program)?;
     let status = Status::read(version, seccomp::calls(RULES))?;
-    seccomp::apply(&seccomp::filter(RULES)?)?;
+    // The first takes its calls back of the second, which must allow them to let it answer.
+    seccomp::apply(&seccomp::absent(ABSENT)?)?;
+    seccomp::apply(&seccomp::filter(&[RULES, ABSENT].concat())?)?;
     Ok(status)
 }

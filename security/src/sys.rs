@@ -1,5 +1,6 @@
-//! Socket options and ioctls that nix lacks, as functions that cannot be called wrongly.
+//! Socket calls, options and ioctls that nix lacks, as functions that cannot be called wrongly.
 
+mod datagrams;
 mod prl;
 mod socket;
 mod tun;
@@ -8,6 +9,7 @@ use std::io;
 
 use nix::errno::Errno;
 
+pub use datagrams::{BATCH, Datagram, receive_datagrams, send_datagrams};
 pub use prl::{InterfaceName, MAX_PRL, prl_add, prl_delete, prl_list};
 pub use socket::{
     Fragments, attach_filter, attach_locked_filter, bind_to_interface, ipv6_inside_filter,

@@ -76,6 +76,17 @@ fn the_contract_stands_alone() {
     forbid("isatapd-proto", &[&SYSTEM, &PARSERS, &NETLINK, &RUNTIMES, &TOOLS, &others]);
 }
 
+/// It has no part in what runs: the contract, and what it takes to ask.
+#[test]
+fn the_tool_only_asks() {
+    let ours = ["isatapd", "isatapd-child", "isatapd-datapath", "isatapd-security"];
+    let tools: Vec<_> = TOOLS.into_iter().filter(|tool| *tool != "serde_json").collect();
+    forbid(
+        "isatapctl",
+        &[&PARSERS, &NETLINK, &RUNTIMES, &tools, &ours, &["landlock", "seccompiler"]],
+    );
+}
+
 #[test]
 fn security_knows_nothing_of_the_rest() {
     let others = ["isatapd", "isatapd-child", "isatapd-proto"];
@@ -103,7 +114,7 @@ fn the_engine_and_the_data_path_use_no_io_of_the_standard_library() {
 
 #[test]
 fn unsafe_stands_in_security_only() {
-    for folder in ["proto", "parent", "child"] {
+    for folder in ["proto", "parent", "child", "ctl"] {
         check_sources(
             folder,
             &["unsafe fn", "unsafe {", "unsafe impl", "unsafe extern", "(unsafe_code"],
@@ -111,7 +122,7 @@ fn unsafe_stands_in_security_only() {
     }
     let manifest = fs::read_to_string(top().join("Cargo.toml")).expect("Cargo.toml");
     assert!(manifest.contains("\nunsafe_code = \"deny\"\n"), "the lint that keeps it so");
-    for package in ["proto", "parent", "child", "child/engine", "child/datapath"] {
+    for package in ["proto", "parent", "child", "child/engine", "child/datapath", "ctl"] {
         let path = top().join(package).join("Cargo.toml");
         let manifest = fs::read_to_string(path).expect("a manifest");
         assert!(manifest.contains("[lints]\nworkspace = true"), "{package} has the lints");

@@ -100,6 +100,12 @@ counters! {
     BackToSender = "not sent: back to where it came from",
     /// Longer than the way allows.
     TooBig = "not sent: longer than the path MTU",
+    /// The TUN interface did not take a packet: it is down.
+    NotDelivered = "dropped: not taken by the interface",
+    /// IPv4 did not take a packet: no route, no room.
+    NotSent = "not sent: not taken by IPv4",
+    /// More solicitations and advertisements than the engine can hear.
+    NotHeard = "dropped: more router discovery than can be heard",
     /// The budget for errors is spent.
     ErrorsRefused = "errors not told: too many",
 }

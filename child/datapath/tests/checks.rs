@@ -27,7 +27,8 @@ mod tests {
 
     use super::checks;
 
-    type Target = (&'static str, fn(&[u8]));
+    type Check = fn(&[u8]);
+    type Target = (&'static str, Check);
 
     const TARGETS: [Target; 3] = [
         ("inbound", checks::inbound::check),
@@ -36,7 +37,7 @@ mod tests {
     ];
 
     /// All seeds, each with the check of its target.
-    fn seeds() -> Vec<(fn(&[u8]), Vec<u8>)> {
+    fn seeds() -> Vec<(Check, Vec<u8>)> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fuzz/seeds");
         let mut all = Vec::new();
         for (target, check) in TARGETS {

@@ -282,9 +282,9 @@ mod tests {
     #[test]
     fn lengths_options_and_fragments() {
         let judge = |packet: &[u8]| judge(table(Role::Host, MtuMethod::Static), packet);
-        let long = ipv4(ROUTER, LOCATOR, &ipv6(v6("2001:db8:9::1"), OURS, 17, &[7; 40_000]));
+        let long = ipv4(ROUTER, LOCATOR, &ipv6(v6("2001:db8:9::1"), OURS, 17, &vec![7; 40_000]));
         assert_eq!(judge(&long), Inbound::Deliver(20..40_060));
-        let longest = ipv4(ROUTER, LOCATOR, &ipv6(v6("2001:db8:9::1"), OURS, 17, &[7; 65_475]));
+        let longest = ipv4(ROUTER, LOCATOR, &ipv6(v6("2001:db8:9::1"), OURS, 17, &vec![7; 65_475]));
         assert_eq!(judge(&longest), Inbound::Deliver(20..65_535));
 
         let whole = ipv4(ROUTER, LOCATOR, &ipv6(v6("2001:db8:9::1"), OURS, 17, &[7; 8]));

@@ -69,7 +69,8 @@ impl Prefixes {
     /// end. All are on the link for it, also if it does not tell hosts so (RFC 6964 section 3.5).
     pub(crate) fn advertised(config: &Advertise) -> Self {
         const PAST: Until = Until::At(Instant::since_boot(Duration::ZERO));
-        let prefixes = config.prefixes.iter().map(|advertised| {
+        let valid = config.prefixes.iter().filter(|advertised| !advertised.valid.is_zero());
+        let prefixes = valid.map(|advertised| {
             let preferred = if advertised.preferred.is_zero() { PAST } else { Until::Forever };
             let address = Some(Address { valid: Until::Forever, preferred });
             let on_link = Some(Until::Forever);

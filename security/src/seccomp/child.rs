@@ -1,9 +1,9 @@
-//! What the child may ask of the kernel, once it has all that it needs: to wait, and to use, read
+//! What the child's control thread may ask of the kernel, once it has all that it needs: to wait, and to use, read
 //! and close the descriptors that it was given. It can make no descriptor and name nothing.
 
 use super::{NO_EXEC, Rule, int, null, rule};
 
-/// The child's system calls.
+/// The control thread's system calls.
 pub const RULES: &[Rule] = &[
     // Wait.
     #[cfg(target_arch = "x86_64")]
@@ -44,6 +44,6 @@ pub const RULES: &[Rule] = &[
     rule!(SYS_gettid, "the name of the thread in the runtime's last words"),
     rule!(SYS_restart_syscall, "a wait goes on after SIGSTOP and SIGCONT"),
     rule!(SYS_sigaltstack, "the runtime at exit"),
-    rule!(SYS_exit, "end"),
+    // Not exit, which would leave the other thread alone.
     rule!(SYS_exit_group, "end"),
 ];

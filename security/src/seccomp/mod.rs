@@ -2,6 +2,7 @@
 //! kills the process, and so does one that is not of the native architecture.
 
 pub mod child;
+pub mod datapath;
 pub mod parent;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -107,22 +108,35 @@ pub(crate) fn calls(rules: &[Rule]) -> usize {
 
 /// Makes the filter of a table.
 pub fn filter(rules: &[Rule]) -> Result<BpfProgram, ConfineError> {
+    compile(rules, SeccompAction::KillProcess, SeccompAction::Allow)
+}
+
+/// Makes a filter by which the calls of a table are as if the kernel had none of that number (ENOSYS).
+/// It allows all others: it goes with a filter that does not.
+pub(crate) fn absent(rules: &[Rule]) -> Result<BpfProgram, ConfineError> {
+    let answer = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
+    compile(rules, SeccompAction::Allow, answer)
+}
+
+fn compile(
+    rules: &[Rule],
+    otherwise: SeccompAction,
+    listed: SeccompAction,
+) -> Result<BpfProgram, ConfineError> {
     let mut calls: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
     for rule in rules {
         let alternatives = calls.entry(rule.number).or_default();
-        // To seccompiler, a call without alternatives is allowed whatever its arguments are.
+        // To seccompiler, a call without alternatives is meant whatever its arguments are.
         if !rule.conditions.is_empty() {
             let conditions: Result<Vec<_>, _> =
                 rule.conditions.iter().map(|condition| condition.compile()).collect();
             alternatives.push(SeccompRule::new(conditions?)?);
         }
     }
-    let kill = SeccompAction::KillProcess;
-    let filter = SeccompFilter::new(calls, kill, SeccompAction::Allow, ARCH.try_into()?)?;
-    Ok(filter.try_into()?)
+    Ok(SeccompFilter::new(calls, otherwise, listed, ARCH.try_into()?)?.try_into()?)
 }
 
-/// Puts a filter in force, for good.
+/// Puts a filter in force for this thread and those that it makes, for good.
 pub(crate) fn apply(program: &BpfProgram) -> Result<(), ConfineError> {
     Ok(seccompiler::apply_filter(program)?)
 }

@@ -86,10 +86,10 @@ fn expected(table: &Table, sent: &[u8]) -> Result<(bool, u8), Counter> {
         || source[..8] == [0x20, 1, 0x0d, 0xb8, 0, 1, 0, 1];
     let isatap = source[8] & 0xfd == 0 && source[9..12] == [0, 0x5e, 0xfe];
     let member = [[192, 0, 2, 10], [192, 0, 2, 11], [198, 51, 100, 7]].contains(&outer);
-    if !(on_link && isatap && source[12..] == outer) && !(member && !local(source)) {
-        rule(on_link && isatap, Counter::SourceMismatch)?;
-        return Err(Counter::SourceForeign);
-    }
+    let by_neighbour = on_link && isatap && source[12..] == outer;
+    let by_router = member && !local(source);
+    rule(!by_neighbour && !by_router && on_link && isatap, Counter::SourceMismatch)?;
+    rule(!by_neighbour && !by_router, Counter::SourceForeign)?;
 
     let seen = look_behind(inner);
     let mut group = [0; 16];

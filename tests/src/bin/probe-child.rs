@@ -1,11 +1,13 @@
 //! Stands in for the child: confines itself as the child does, then does as it is told.
 //!
 //! First order: how far to go, `proven` (Landlock, no filter) or `filtered`. Then any number of
-//! system calls, `panic`, `crash`, `grow MIB`, `exit`. Each is answered, if it is survived.
+//! system calls, `panic`, `crash`, `grow MIB`, `exit`; with `data ` before it the order is for the
+//! data-path thread, which then has its filter. Each is answered, if it is survived.
 
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use isatapd_security::{Channel, child};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -14,29 +16,50 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 mod order;
 
 fn main() -> ExitCode {
-    let Ok(channel) = Channel::inherited().map(Arc::new) else { return ExitCode::from(99) };
-    let hook = Arc::clone(&channel);
+    let Ok(uplink) = Channel::inherited().map(Arc::new) else { return ExitCode::from(99) };
+    let hook = Arc::clone(&uplink);
     child::exit_on_panic(move |line| say(&hook, line));
-    let Some(stage) = hear(&channel) else { return ExitCode::from(98) };
+    let Some(stage) = hear(&uplink) else { return ExitCode::from(98) };
     let confined = match child::confine(160) {
         Ok(confined) => confined,
-        Err(error) => return fail(&channel, &error),
+        Err(error) => return fail(&uplink, &error),
     };
-    let mut status = confined.status().to_string();
+    let (give, orders) = channel::<String>();
+    // The other thread is not to see the end of orders before the end of the process.
+    let give = std::mem::ManuallyDrop::new(give);
+    let (tell, answers) = channel();
+    let complete = match confined.start_data_path(move || work(&orders, &tell)) {
+        Ok(complete) => complete,
+        Err(error) => return fail(&uplink, &error),
+    };
+    let mut status = complete.status().to_string();
     if stage == "filtered" {
-        match confined.filter() {
+        match complete.filter() {
             Ok(last) => status = last.to_string(),
-            Err(error) => return fail(&channel, &error),
+            Err(error) => return fail(&uplink, &error),
         }
     }
-    say(&channel, &format!("ready: {status}"));
-    while let Some(order) = hear(&channel) {
-        match obey(&order) {
-            Some(answer) => say(&channel, &answer),
+    say(&uplink, &format!("ready: {status}"));
+    while let Some(order) = hear(&uplink) {
+        let answer = match order.strip_prefix("data ") {
+            Some(order) => give.send(order.into()).ok().and_then(|()| answers.recv().ok()),
+            None => obey(&order),
+        };
+        match answer {
+            Some(answer) => say(&uplink, &answer),
             None => return ExitCode::SUCCESS,
         }
     }
     ExitCode::SUCCESS
+}
+
+/// What the data-path thread does.
+fn work(orders: &Receiver<String>, tell: &Sender<String>) {
+    while let Some(answer) = orders.recv().ok().and_then(|order| obey(&order)) {
+        if tell.send(answer).is_err() {
+            return;
+        }
+    }
 }
 
 fn fail(channel: &Channel, error: &dyn std::error::Error) -> ExitCode {

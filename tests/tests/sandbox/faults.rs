@@ -66,7 +66,6 @@ const AFTER_EXEC: &[Step] = &[
     (libc::SYS_newfstatat, None, "stat"),
     (libc::SYS_prctl, Some((0, libc::PR_SET_DUMPABLE as i64)), "prctl(PR_SET_DUMPABLE)"),
     (libc::SYS_prctl, Some((0, libc::PR_SET_MDWE as i64)), "prctl(PR_SET_MDWE)"),
-    (libc::SYS_prlimit64, Some((1, libc::RLIMIT_NPROC as i64)), "setrlimit(RLIMIT_NPROC)"),
     (libc::SYS_prlimit64, Some((1, libc::RLIMIT_FSIZE as i64)), "setrlimit(RLIMIT_FSIZE)"),
     (libc::SYS_prlimit64, Some((1, libc::RLIMIT_CORE as i64)), "setrlimit(RLIMIT_CORE)"),
     (libc::SYS_prlimit64, Some((1, libc::RLIMIT_MEMLOCK as i64)), "setrlimit(RLIMIT_MEMLOCK)"),
@@ -79,6 +78,8 @@ const AFTER_EXEC: &[Step] = &[
     (libc::SYS_landlock_restrict_self, None, "landlock: failed to restrict the calling thread"),
     (libc::SYS_prctl, Some((0, libc::PR_GET_NO_NEW_PRIVS as i64)), "prctl(PR_GET_NO_NEW_PRIVS)"),
     (libc::SYS_prctl, Some((0, libc::PR_GET_DUMPABLE as i64)), "prctl(PR_GET_DUMPABLE)"),
+    (libc::SYS_clone3, None, "thread: "),
+    (libc::SYS_prlimit64, Some((1, libc::RLIMIT_NPROC as i64)), "setrlimit(RLIMIT_NPROC)"),
 ];
 
 #[test]

@@ -28,7 +28,7 @@ fn ids_capabilities_and_flags() {
         ("Gid", "65534\t65534\t65534\t65534"),
         ("Groups", ""),
         ("Umask", "0077"),
-        ("Threads", "1"),
+        ("Threads", "2"),
         ("CapInh", none),
         ("CapPrm", none),
         ("CapEff", none),
@@ -98,6 +98,28 @@ fn limits() {
         let mut words = line.split_whitespace();
         assert_eq!((words.next(), words.next()), (Some(want), Some(want)), "{name}");
     }
+}
+
+/// Each thread is confined as the other, with a filter of its own.
+#[test]
+fn both_threads_are_confined() {
+    let probe = Probe::filtered();
+    let tasks = fs::read_dir(format!("/proc/{}/task", probe.pid)).expect("task");
+    let mut filters = Vec::new();
+    for task in tasks {
+        let text = fs::read_to_string(task.expect("task").path().join("status")).expect("status");
+        let of = |key: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(key)).expect("a line");
+            line.trim().to_owned()
+        };
+        assert_eq!((of("Seccomp:"), of("NoNewPrivs:")), ("2".into(), "1".into()));
+        assert_eq!((of("CapEff:"), of("CapBnd:")), ("0".repeat(16), "0".repeat(16)));
+        filters.push(of("Seccomp_filters:").parse::<u32>().expect("a number"));
+    }
+    let inherited = fs::read_to_string("/proc/self/status").expect("status");
+    let inherited = inherited.lines().find_map(|line| line.strip_prefix("Seccomp_filters:"));
+    let inherited: u32 = inherited.expect("a line").trim().parse().expect("a number");
+    assert_eq!(filters, [inherited + 1; 2]);
 }
 
 /// Each layer for itself: here the filter is not there yet.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output};
 
-use isatapd_security::parent::{CAPABILITIES, RULES};
+use isatapd_security::parent::{ABSENT, CAPABILITIES, RULES};
 
 use crate::filter::forbidden;
 use crate::probe::{PARENT, program};
@@ -50,8 +50,9 @@ const PROBES: &[(i64, &[&str], &[&str])] = &[
         &["0 35319 room", "0 35313 room", "0 21505 room", "0 21522 room", "0 35090 room", "0 1074025675 1"]),
     (libc::SYS_mmap, &["0 4096 3 34 -1 0"], &["0 4096 7 34 -1 0", "0 4096 5 34 -1 0"]),
     (libc::SYS_mprotect, &["page 4096 3"], &["page 4096 5"]),
-    // CLONE_NEWUSER, CLONE_THREAD, plain vfork.
-    (libc::SYS_clone, &[], &["268435473 0", "65536 0", "16657 0"]),
+    // CLONE_NEWUSER, CLONE_THREAD, plain vfork; a thread with a new namespace, one that shares less.
+    (libc::SYS_clone, &[],
+        &["268435473 0", "65536 0", "16657 0", "272432896 0", "3998720 0"]),
     (libc::SYS_prctl, &["24 0", "47 4 0", "28 239", "38 1", "1 9", "23 0", "39 0", "3 0", "4 0", "65 1"],
         &["8 1", "15 room", "22 1 room", "35 1 0"]),
     (libc::SYS_accept4, &["0 0 0 524288"], &["0 0 0 0", "0 0 0 526336"]),
@@ -71,7 +72,7 @@ fn conditions() {
             tried += 1;
         }
         let rules = RULES.iter().filter(|rule| rule.number == *number).count();
-        // fork lives in the test of the replacement.
+        // fork and the thread live in the test of the replacement.
         assert!(tried == rules || *number == libc::SYS_clone, "{number}: a rule without a probe");
         for arguments in *die {
             let output = run(&["order", &format!("call {number} {arguments}")]);
@@ -82,7 +83,7 @@ fn conditions() {
 
 #[test]
 fn every_other_number_dies() {
-    let allowed: BTreeSet<i64> = RULES.iter().map(|rule| rule.number).collect();
+    let allowed: BTreeSet<i64> = RULES.iter().chain(ABSENT).map(|rule| rule.number).collect();
     for number in forbidden(&allowed) {
         let output = run(&["order", &format!("call {number}")]);
         assert_eq!(output.status.signal(), Some(libc::SIGSYS), "{number}");
@@ -90,7 +91,18 @@ fn every_other_number_dies() {
 }
 
 #[test]
+fn what_is_absent_is_said_to_be() {
+    for rule in ABSENT {
+        assert!(RULES.iter().all(|other| other.number != rule.number), "{}", rule.name);
+        let output = run(&["order", &format!("call {} room 88", rule.number)]);
+        assert!(output.status.success(), "{}: {}", rule.name, output.status);
+        let text = String::from_utf8(output.stdout).expect("text");
+        assert!(text.contains("(os error 38)"), "{}: {text}", rule.name);
+    }
+}
+
+#[test]
 fn every_rule_and_capability_has_a_reason() {
-    assert!(RULES.iter().all(|rule| !rule.reason.is_empty()));
+    assert!(RULES.iter().chain(ABSENT).all(|rule| !rule.reason.is_empty()));
     assert!(CAPABILITIES.iter().all(|kept| !kept.reason.is_empty()));
 }

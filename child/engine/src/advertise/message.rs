@@ -109,3 +109,149 @@ fn gone<T: Clone, K: PartialEq>(
     let lacks = move |old: &&T| !now.iter().any(|new| key(new) == key(old));
     before.iter().filter(lacks).take(MAX_ADVERTISED).cloned()
 }
+
+#[cfg(test)]
+mod tests {
+    use isatapd_proto::{AdvertisedPrefix, AdvertisedRoute, Bounded, HostName, OnLinkPrefix};
+    use proptest::collection::vec;
+    use proptest::option;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    use super::*;
+    use crate::wire::build::router_advertisements;
+    use crate::wire::router_advert::parse;
+
+    fn lifetime() -> impl Strategy<Value = Lifetime> {
+        prop_oneof![Just(0), Just(u32::MAX), any::<u32>()].prop_map(Lifetime::from_secs)
+    }
+
+    fn preference() -> impl Strategy<Value = Preference> {
+        select(&[Preference::Low, Preference::Medium, Preference::High][..])
+    }
+
+    prop_compose! {
+        fn prefix()(
+            net: u16,
+            (valid, preferred) in (lifetime(), lifetime()),
+            (on_link, autonomous) in any::<(bool, bool)>(),
+        ) -> AdvertisedPrefix {
+            let prefix = std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, net, 0, 0, 0, 0);
+            let prefix = OnLinkPrefix::try_from(prefix).unwrap();
+            AdvertisedPrefix { prefix, valid, preferred, on_link, autonomous }
+        }
+    }
+
+    prop_compose! {
+        fn route()(
+            (net, length) in (any::<u16>(), 32..=128_u8),
+            (lifetime, preference) in (lifetime(), preference()),
+        ) -> AdvertisedRoute {
+            let net = format!("2001:db8:{net:x}::/{length}").parse::<ipnet::Ipv6Net>().unwrap();
+            let destination = net.trunc().try_into().unwrap();
+            AdvertisedRoute { destination, lifetime, preference }
+        }
+    }
+
+    fn name() -> impl Strategy<Value = HostName> {
+        vec("[a-z]{1,60}", 1..5).prop_map(|labels| labels.join(".").parse().unwrap())
+    }
+
+    prop_compose! {
+        fn config()(
+            (seconds, hop_limit, managed, other) in any::<(u16, u8, bool, bool)>(),
+            (preference, dns_lifetime) in (preference(), lifetime()),
+            (reachable, retrans_timer) in (0..=3_600_000_u32, 100..=60_000_u32),
+            mtu in option::of(1280..=u16::MAX),
+            (prefixes, routes) in (vec(prefix(), 0..=16), vec(route(), 0..=16)),
+            (dns, domains) in (vec(1..=u128::MAX >> 8, 0..=8), vec(name(), 0..=8)),
+            length in option::of(select(&[32_u8, 40, 48, 56, 64, 96][..])),
+        ) -> Advertise {
+            let nat64 = std::net::Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0);
+            let site = 0x2001_u128 << 112;
+            Advertise {
+                lifetime: seconds.try_into().unwrap_or(isatapd_proto::RouterLifetime::ZERO),
+                preference,
+                hop_limit,
+                managed,
+                other,
+                reachable: reachable.try_into().unwrap(),
+                retrans_timer,
+                mtu: mtu.map(|mtu| mtu.try_into().unwrap()),
+                prefixes: Bounded::first_of(prefixes),
+                routes: Bounded::first_of(routes),
+                dns: Bounded::first_of(dns.iter().map(|host| (site | (host >> 8)).into())),
+                domains: Bounded::first_of(domains),
+                dns_lifetime,
+                pref64: length.map(|length| ipnet::Ipv6Net::new(nat64, length).unwrap()),
+            }
+        }
+    }
+
+    proptest! {
+        /// F24: whatever is configured is advertised, all of it, once, and at any length.
+        #[test]
+        fn all_that_is_configured_is_advertised(config in config(), forwards: bool) {
+            let messages = router_advertisements(&contents(&config, forwards));
+            let adverts: Vec<_> = messages.iter().map(|octets| parse(octets).unwrap()).collect();
+            prop_assert!(messages.iter().all(|message| message.len() <= 1240));
+            for advert in &adverts {
+                let lifetime = if forwards { config.lifetime.secs() } else { 0 };
+                prop_assert_eq!(advert.router_lifetime, Duration::from_secs(lifetime.into()));
+                let medium = lifetime == 0 || config.preference == Preference::Medium;
+                prop_assert_eq!(advert.preference == Some(Preference::Medium), medium);
+                prop_assert_eq!(advert.hop_limit.unwrap_or(0), config.hop_limit);
+                prop_assert_eq!((advert.managed, advert.other), (config.managed, config.other));
+                let reachable = advert.reachable_time.unwrap_or_default();
+                prop_assert_eq!(reachable, config.reachable.duration());
+                let retrans = advert.retrans_timer.unwrap().as_millis();
+                prop_assert_eq!(retrans, config.retrans_timer.into());
+                prop_assert_eq!((advert.skipped.malformed, advert.skipped.excess), (0, 0));
+            }
+            let all = |of: fn(&RouterAdvert) -> usize| adverts.iter().map(of).sum::<usize>();
+            prop_assert_eq!(all(|a| a.mtu.iter().count()), config.mtu.iter().count());
+            prop_assert_eq!(all(|a| a.pref64.len()), config.pref64.iter().count());
+            prop_assert_eq!(all(|a| a.routes.len()), config.routes.len());
+            let prefixes: Vec<_> = adverts.iter().flat_map(|a| &a.prefixes).collect();
+            prop_assert_eq!(prefixes.len(), config.prefixes.len());
+            for (sent, configured) in prefixes.iter().zip(config.prefixes.iter()) {
+                prop_assert_eq!(sent.prefix, configured.prefix.net());
+                prop_assert!(sent.valid == configured.valid && sent.preferred <= sent.valid);
+            }
+            let dns: Vec<_> = adverts.iter().flat_map(|a| &a.rdnss).flat_map(|o| &o.servers).collect();
+            prop_assert_eq!(dns, config.dns.iter().collect::<Vec<_>>());
+            let names: Vec<_> = adverts.iter().flat_map(|a| &a.dnssl).flat_map(|o| &o.names).collect();
+            prop_assert_eq!(names, config.domains.iter().collect::<Vec<_>>());
+        }
+
+        /// What is withdrawn is what is no longer there, and nothing twice.
+        #[test]
+        fn what_went_is_withdrawn(before in config(), after in config()) {
+            let (before, after) = (contents(&before, true), contents(&after, true));
+            let mut sent = after.clone();
+            withdraw(&before, &mut sent);
+            prop_assert_eq!(&sent.prefixes[..after.prefixes.len()], &after.prefixes[..]);
+            for gone in &sent.prefixes[after.prefixes.len()..] {
+                prop_assert!(gone.valid.is_zero() && gone.preferred.is_zero());
+                prop_assert!(!after.prefixes.iter().any(|p| p.prefix == gone.prefix));
+            }
+            for old in &before.routes {
+                let now: Vec<_> = sent.routes.iter().filter(|r| r.prefix == old.prefix).collect();
+                let stays = after.routes.iter().any(|r| r.prefix == old.prefix);
+                prop_assert!(stays || now.iter().all(|route| route.lifetime.is_zero()));
+                prop_assert!(!now.is_empty());
+            }
+            for server in before.rdnss.iter().flat_map(|option| &option.servers) {
+                prop_assert!(sent.rdnss.iter().any(|option| option.servers.contains(server)));
+            }
+            for name in before.dnssl.iter().flat_map(|option| &option.names) {
+                prop_assert!(sent.dnssl.iter().any(|option| option.names.contains(name)));
+            }
+            let live = sent.pref64.iter().filter(|option| !option.lifetime.is_zero()).count();
+            prop_assert_eq!(live, after.pref64.len());
+            let again = sent.clone();
+            withdraw(&before, &mut sent);
+            prop_assert_eq!(sent, again);
+        }
+    }
+}

@@ -170,8 +170,8 @@ impl Advertiser {
         }
     }
 
-    /// The end is near: all who were answered lately are told at once (RFC 4861 section 6.2.5; one
-    /// advertisement of MAX_FINAL_RTR_ADVERTISEMENTS, as nobody else can lose it on the way).
+    /// The end is near: all who were answered lately are told at once (RFC 4861 section 6.2.5). Once,
+    /// not MAX_FINAL_RTR_ADVERTISEMENTS times: there is no time for more.
     pub(crate) fn say_goodbye(&mut self, cx: &mut Context) {
         self.stops = true;
         self.renew(cx);

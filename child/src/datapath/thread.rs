@@ -1,0 +1,135 @@
+//! The packet loop: waits, has each packet judged, moves it. Nothing that the network does ends it.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
+
+use isatapd_datapath::Counters;
+use isatapd_security::sys::BATCH;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{MsgFlags, recv};
+
+use super::mail::{Ends, Mail, Mailbox};
+use super::mover::{EACH, Mover};
+use super::parse;
+use crate::clock::Clock;
+
+/// Messages of the control thread before packets have their turn.
+const TURN: usize = 32;
+
+/// All that the loop has.
+pub(crate) struct Worker {
+    channel: OwnedFd,
+    mailbox: Arc<Mailbox>,
+    ends: Option<Ends>,
+    mover: Mover,
+    /// For a batch of packets: a page of it is memory once it was used.
+    room: Vec<u8>,
+}
+
+/// What there is to do.
+struct Ready {
+    control: bool,
+    tun: PollFlags,
+    whole: PollFlags,
+    fragmenting: PollFlags,
+}
+
+impl Worker {
+    /// Has no descriptors to move packets by yet.
+    pub(super) fn new(channel: OwnedFd, mailbox: Arc<Mailbox>, counters: Arc<Counters>) -> Self {
+        Self {
+            channel,
+            mailbox,
+            ends: None,
+            mover: Mover::new(counters),
+            room: vec![0; EACH * BATCH],
+        }
+    }
+
+    /// Runs until the control thread is gone, or the system fails.
+    pub(crate) fn run(mut self) -> io::Error {
+        loop {
+            if let Err(error) = self.turn() {
+                return error;
+            }
+        }
+    }
+
+    fn turn(&mut self) -> io::Result<()> {
+        let ready = self.wait()?;
+        if ready.control {
+            self.hear_control()?;
+        }
+        let Some(ends) = &self.ends else { return Ok(()) };
+        let now = Clock::now()?;
+        let (mover, room) = (&mut self.mover, &mut self.room);
+        for (socket, events) in [(&ends.whole, ready.whole), (&ends.fragmenting, ready.fragmenting)]
+        {
+            if events.contains(PollFlags::POLLERR) {
+                mover.hear_errors(now, ends, socket);
+            }
+        }
+        if !ready.whole.is_empty() {
+            mover.inbound(now, ends, self.channel.as_fd(), room);
+        }
+        if ready.tun.intersects(PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL) {
+            // The interface is gone; the parent makes another.
+            self.ends = None;
+        } else if !ready.tun.is_empty() {
+            mover.outbound(now, ends, room);
+        }
+        Ok(())
+    }
+
+    fn wait(&self) -> io::Result<Ready> {
+        let (input, none) = (PollFlags::POLLIN, PollFlags::empty());
+        let control = PollFd::new(self.channel.as_fd(), input);
+        let (mut alone, mut all);
+        let fds: &mut [PollFd<'_>] = if let Some(ends) = &self.ends {
+            let tun = PollFd::new(ends.tun.as_fd(), input);
+            let whole = PollFd::new(ends.whole.as_fd(), input);
+            all = [control, tun, whole, PollFd::new(ends.fragmenting.as_fd(), none)];
+            &mut all
+        } else {
+            alone = [control];
+            &mut alone
+        };
+        loop {
+            match poll(fds, PollTimeout::NONE) {
+                Err(Errno::EINTR) => {}
+                result => {
+                    result?;
+                    break;
+                }
+            }
+        }
+        // What nix does not know is an error.
+        let mut ready = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::POLLERR));
+        let mut next = || ready.next().unwrap_or(none);
+        Ok(Ready { control: !next().is_empty(), tun: next(), whole: next(), fragmenting: next() })
+    }
+
+    fn hear_control(&mut self) -> io::Result<()> {
+        let Mail { table, detach, ends } = self.mailbox.take();
+        if let Some(table) = table {
+            self.mover.publish(table);
+        }
+        if detach {
+            self.ends = ends;
+        }
+        for _ in 0..TURN {
+            let len = match recv(self.channel.as_raw_fd(), &mut self.room, MsgFlags::MSG_DONTWAIT) {
+                Err(Errno::EAGAIN) => break,
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                result => result?,
+            };
+            let message = self.room.get(..len).and_then(parse);
+            if let (Some((to, packet)), Some(ends)) = (message, &self.ends) {
+                self.mover.own(Clock::now()?, ends, to, packet);
+            }
+        }
+        Ok(())
+    }
+}
