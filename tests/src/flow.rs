@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 /// A TCP connection on which octets flow until it is dropped.
 pub struct Tcp {
-    stream: TcpStream,
+    ends: [TcpStream; 2],
     received: Arc<AtomicU64>,
     failed: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
@@ -30,8 +30,8 @@ impl Tcp {
         let listener = within(to, || TcpListener::bind(bind)).expect("listen");
         let at = listener.local_addr().expect("an address");
         let stream = within(from, || TcpStream::connect_timeout(&at, LIMIT)).expect("connect");
-        let (mut sender, (mut receiver, _)) =
-            (stream.try_clone().expect("dup"), listener.accept().expect("accept"));
+        let ends = [stream, listener.accept().expect("accept").0];
+        let [mut sender, mut receiver] = ends.each_ref().map(|end| end.try_clone().expect("dup"));
         let (received, failed) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let (count, wrong) = (Arc::clone(&received), Arc::clone(&failed));
         let send = thread::spawn(move || while sender.write_all(&[0x5a; BLOCK]).is_ok() {});
@@ -44,7 +44,7 @@ impl Tcp {
                 count.fetch_add(n as u64, Ordering::Relaxed);
             }
         });
-        Self { stream, received, failed, threads: vec![send, receive] }
+        Self { ends, received, failed, threads: vec![send, receive] }
     }
 
     /// Octets received so far.
@@ -62,7 +62,9 @@ impl Tcp {
 
 impl Drop for Tcp {
     fn drop(&mut self) {
-        let _ = self.stream.shutdown(Shutdown::Both);
+        for end in &self.ends {
+            let _ = end.shutdown(Shutdown::Both);
+        }
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }

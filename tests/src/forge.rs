@@ -53,6 +53,13 @@ pub fn isatap(v4: Ipv4Addr) -> Ipv6Addr {
     Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0x5efe, a << 8 | b, c << 8 | d)
 }
 
+/// The other form of it: the universal bit is set, as for a public IPv4 address.
+pub fn universal(private: Ipv6Addr) -> Ipv6Addr {
+    let mut octets = private.octets();
+    octets[8] |= 2;
+    octets.into()
+}
+
 /// A Prefix Information option (RFC 4861 section 4.6.2) with flags L and A; lifetimes in seconds.
 pub fn prefix_option(prefix: OnLinkPrefix, valid: u32, preferred: u32) -> Vec<u8> {
     let mut option = vec![3, 4, 64, 0xc0];

@@ -1,6 +1,7 @@
 //! Scenarios on a kernel that has sit, run as root inside `tests/lab/guest`: the guest lane of
 //! `make test` does it.
 
+mod coexist;
 mod hostile;
 mod no_sit;
 mod sandbox;

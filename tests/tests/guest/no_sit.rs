@@ -10,6 +10,7 @@ use isatapd_tests::site::isatapd;
 use isatapd_tests::wait::secs;
 
 #[test]
+#[ignore = "needs a kernel that refuses sit: the guest lane of make test runs it"]
 fn one_line_and_an_exit_status() {
     in_new(|| {
         for background in [&[][..], &["--daemon"]] {

@@ -1,18 +1,9 @@
 //! What rdisc6(8) reads in our router's answers.
 
-use std::net::Ipv6Addr;
-
-use isatapd_tests::forge::isatap;
+use isatapd_tests::forge::{isatap, universal};
 use isatapd_tests::rdisc6;
 use isatapd_tests::relay::Relay;
 use isatapd_tests::site::{HOST, ROUTER1, Site};
-
-/// The other form of the link-local address (RFC 5214 section 6.1): the universal bit is set.
-fn universal(private: Ipv6Addr) -> Ipv6Addr {
-    let mut octets = private.octets();
-    octets[8] |= 2;
-    octets.into()
-}
 
 const VARIABLES: [&str; 9] = [
     "AdvDefaultLifetime 1234",
