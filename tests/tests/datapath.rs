@@ -2,12 +2,14 @@
 //! and filter, and a link between them. Needs root.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::Ipv4Addr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
+use std::thread;
 
+use isatapd_tests::netns::within;
 use isatapd_tests::wait::{secs, wait_for};
 
 /// The child's stand-in, static as the child is: its root is empty.
@@ -228,4 +230,41 @@ fn the_engine_sends_by_the_thread() {
     assert_eq!(pair.ends[0].order(&format!("transmit 10.9.0.2 {packet}")), "done");
     wait_for(secs(5), "the packet", || (pair.ends[1].count("InnerDestination") == 1).then_some(()));
     assert_eq!(pair.ends[0].count("Sent"), 1);
+}
+
+/// The receiving kernel merges TCP packets before the loop sees them.
+#[test]
+fn merged_packets_pass() {
+    const OCTETS: usize = 16 << 20;
+    let mut pair = Pair::start("merged");
+    for end in 0..2 {
+        let namespace = pair.namespace(end);
+        must(&format!("ip netns exec {namespace} ethtool -K v0 gro on tso off"));
+        // A network card hands over more than one at a time; this link has to wait for more.
+        let wait = "echo 200000 >/sys/class/net/v0/gro_flush_timeout";
+        let mut shell = Command::new("ip");
+        shell.args(["netns", "exec", &namespace, "sh", "-c", wait]);
+        assert!(shell.status().expect("ip").success());
+    }
+    pair.publish();
+    let addresses = LOCATORS.map(|v4| format!("2001:db8::5efe:{v4}").parse::<Ipv6Addr>().unwrap());
+    for (from, to) in [(0, 1), (1, 0)] {
+        let listener = within(&pair.namespace(to), || {
+            TcpListener::bind((addresses[to], 0)).expect("our address")
+        });
+        let port = listener.local_addr().expect("bound").port();
+        let mut sender = within(&pair.namespace(from), || {
+            TcpStream::connect((addresses[to], port)).expect("a listener")
+        });
+        let data: Vec<u8> = (0..=250).cycle().take(OCTETS).collect();
+        let (mut receiver, _) = listener.accept().expect("a connection");
+        receiver.set_read_timeout(Some(secs(10))).expect("a timeout");
+        sender.set_write_timeout(Some(secs(10))).expect("a timeout");
+        let mut arrived = vec![0; OCTETS];
+        thread::scope(|scope| {
+            scope.spawn(|| sender.write_all(&data).expect("room"));
+            receiver.read_exact(&mut arrived).expect("data");
+        });
+        assert!(arrived == data);
+    }
 }

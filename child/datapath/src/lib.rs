@@ -12,6 +12,7 @@ mod header;
 mod icmp6;
 mod inbound;
 mod next_hop;
+mod offload;
 mod outbound;
 mod pmtu;
 mod table;
@@ -26,6 +27,7 @@ use pmtu::PathMtus;
 pub use bucket::Bucket;
 pub use counters::{Counter, Counters};
 pub use failed::Consequence;
+pub use offload::Segments;
 pub use table::{Role, Route, Source, Table};
 pub use time::Instant;
 
@@ -64,8 +66,11 @@ pub struct Outer {
 /// What to do with a packet from IPv4.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Inbound {
-    /// Write these octets of it to the TUN interface; the ECN field may have been changed in place.
+    /// Write these octets of it to the TUN interface; the ECN field and the checksum may have been
+    /// changed in place.
     Deliver(Range<usize>),
+    /// The same for each segment that this makes of it.
+    Cut(Segments),
     /// Hand these octets (an IPv6 packet with a Router Solicitation or Advertisement) to the engine;
     /// never to the kernel, which would act on it.
     Engine {

@@ -64,6 +64,12 @@ impl Mover {
                         self.deliver(ends, packet);
                     }
                 }
+                Inbound::Cut(mut segments) => {
+                    while let Some(packet) = segments.next(datagram).and_then(|at| datagram.get(at))
+                    {
+                        self.deliver(ends, packet);
+                    }
+                }
                 Inbound::Engine { from, packet } => {
                     // The address goes over the IPv4 header's end.
                     let start = packet.start.saturating_sub(ADDRESS);
