@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::clock::Clock;
-use crate::datapath::{self, Ends};
+use crate::datapath::{self, Ends, Message};
 use crate::icmp6::{self, RouterSocket};
 use crate::io::Io;
 
@@ -62,11 +62,12 @@ struct Ready {
 }
 
 fn wait(io: &Io) -> io::Result<Ready> {
-    let upward = if io.is_waiting() { PollFlags::POLLOUT } else { PollFlags::empty() };
+    let room = |wanted| if wanted { PollFlags::POLLOUT } else { PollFlags::empty() };
+    let (upward, onward) = (room(io.is_waiting()), room(io.data_path.is_waiting()));
     let mut fds = vec![
         PollFd::new(io.uplink.as_fd(), PollFlags::POLLIN | upward),
         PollFd::new(io.clock.as_fd(), PollFlags::POLLIN),
-        PollFd::new(io.data_path.as_fd(), PollFlags::POLLIN),
+        PollFd::new(io.data_path.as_fd(), PollFlags::POLLIN | onward),
     ];
     fds.extend(io.routers.values().map(|s| PollFd::new(s.as_fd(), PollFlags::POLLIN)));
     fds.extend(io.dns.values().map(|s| PollFd::new(s.as_fd(), s.interest())));
@@ -184,9 +185,17 @@ fn hear_router(
 }
 
 fn hear_data_path(io: &mut Io, engine: &mut Engine, buffer: &mut [u8]) -> io::Result<()> {
+    io.data_path.flush();
     for _ in 0..TURN {
-        let Some((from, packet)) = io.data_path.receive(buffer) else { break };
-        tell(io, engine, Input::Tunnelled { from, packet })?;
+        match io.data_path.receive(buffer) {
+            Some(Message::Packet(from, packet)) => {
+                tell(io, engine, Input::Tunnelled { from, packet })?;
+            }
+            Some(Message::Suspect(router)) => tell(io, engine, Input::Suspect(router))?,
+            Some(Message::Barrier) => io.release()?,
+            Some(Message::Wake) => {}
+            None => break,
+        }
     }
     Ok(())
 }

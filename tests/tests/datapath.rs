@@ -217,19 +217,69 @@ fn errors_end_nothing() {
     assert!(pair.ping("-c 5 -i 0.2 -W 5"));
 }
 
-/// What the engine sends leaves, after its table; a host drops what is for all routers.
+/// ICMPv6 of this type from one end's link-local address, in hexadecimal.
+fn discovery(kind: u8, destination: &str) -> String {
+    let source = "fe8000000000000000005efe0a090001";
+    format!("6000000000083aff{source}{destination}{kind:02x}00000000000000")
+}
+
+/// What the engine sends leaves, after its table, and all of it before that is said; a host drops what
+/// is for all routers.
 #[test]
 fn the_engine_sends_by_the_thread() {
     let mut pair = Pair::start("engine");
     pair.publish();
-    // From fe80::5efe:10.9.0.1 to ff02::2, ICMPv6 type 133.
-    let packet = "6000000000083aff".to_owned()
-        + "fe8000000000000000005efe0a090001"
-        + "ff020000000000000000000000000002"
-        + "8500000000000000";
-    assert_eq!(pair.ends[0].order(&format!("transmit 10.9.0.2 {packet}")), "done");
-    wait_for(secs(5), "the packet", || (pair.ends[1].count("InnerDestination") == 1).then_some(()));
-    assert_eq!(pair.ends[0].count("Sent"), 1);
+    let packet = discovery(133, "ff020000000000000000000000000002");
+    for times in [1, 4095] {
+        assert_eq!(pair.ends[0].order(&format!("transmit {times} 10.9.0.2 {packet}")), "done");
+        assert_eq!(pair.ends[0].count("Sent") % 4095, 1);
+        wait_for(secs(5), "the packet", || {
+            (pair.ends[1].count("InnerDestination") >= 1).then_some(())
+        });
+    }
+    assert_eq!((pair.ends[0].count("Sent"), pair.ends[0].count("NotSent")), (4096, 0));
+}
+
+/// Advertisements that nobody takes are counted, and keep nothing else from passing.
+#[test]
+fn a_control_thread_that_does_not_hear() {
+    let mut pair = Pair::start("deaf");
+    pair.publish();
+    assert_eq!(pair.ends[1].order("publish 10.9.0.2 10.9.0.1"), "done");
+    let packet = discovery(134, "fe8000000000000000005efe0a090002");
+    assert_eq!(pair.ends[0].order(&format!("transmit 2000 10.9.0.2 {packet}")), "done");
+    wait_for(secs(5), "a full queue", || (pair.ends[1].count("NotHeard") > 0).then_some(()));
+    assert!(pair.ping("-c 5 -i 0.002 -W 2"));
+    assert!(
+        pair.ends[1].order("heard").starts_with("Packet(10.9.0.1, [96, 0, 0, 0, 0, 8, 58, 255")
+    );
+    // Nothing but the wish to say so waits for room.
+    assert_eq!(pair.ends[1].order("transmit 1 10.9.0.1 00"), "done");
+}
+
+/// A router that does not answer ARP is told of to the engine; another host is not.
+#[test]
+fn a_router_that_is_not_there_is_suspect() {
+    let mut pair = Pair::start("suspect");
+    pair.publish();
+    must(&format!("ip -n {} link set v0 arp off", pair.namespace(1)));
+    // The kernel tells its own sockets by ICMP, too.
+    must(&format!("ip -n {} link set lo up", pair.namespace(0)));
+    assert!(!pair.ping("-c 1 -W 5"));
+    assert_eq!(pair.ends[0].order("publish 10.9.0.1 10.9.0.2"), "done");
+    assert!(!pair.ping("-c 1 -W 5"));
+    assert_eq!(pair.ends[0].order("heard"), "Suspect(10.9.0.2)");
+}
+
+/// Who deletes the interface stops its packets, not the loop.
+#[test]
+fn an_interface_that_is_deleted() {
+    let mut pair = Pair::start("deleted");
+    pair.publish();
+    assert!(pair.ping("-c 1 -W 2"));
+    must(&format!("ip -n {} link delete is0", pair.namespace(1)));
+    assert!(!pair.ping("-c 3 -i 0.01 -W 1"));
+    assert_eq!(pair.ends[1].order("transmit 1 10.9.0.1 00"), "done");
 }
 
 /// The receiving kernel merges TCP packets before the loop sees them.

@@ -124,12 +124,14 @@ pub struct Path {
     counters: Arc<Counters>,
     paths: PathMtus,
     errors: Bucket,
+    suspects: Bucket,
 }
 
 impl Path {
     /// Knows nothing yet: all packets are dropped.
     pub fn new(counters: Arc<Counters>) -> Self {
-        Self { table: Arc::default(), counters, paths: PathMtus::default(), errors: icmp6::ERRORS }
+        let (table, paths) = (Arc::default(), PathMtus::default());
+        Self { table, counters, paths, errors: icmp6::ERRORS, suspects: failed::SUSPECTS }
     }
 
     /// Goes by another table from now on.

@@ -459,7 +459,7 @@ mod tests {
             // Quoted too short to say more.
             let mut tunnel = Tunnel::new(Role::Host, MtuMethod::Dynamic);
             for end in 0..40 {
-                let consequence = tunnel.fail(0, "192.0.2.10", origin, &own[..end]);
+                let consequence = tunnel.fail(1000 * end as u64, "192.0.2.10", origin, &own[..end]);
                 let suspect = suspect.then_some(ROUTER);
                 assert_eq!(consequence, Consequence { answer: None, suspect });
             }
@@ -494,7 +494,8 @@ mod tests {
                 assert_eq!(consequence.answer.is_some(), believed, "{source} {destination} {to}");
                 let consequence = tunnel.fail(0, to, Origin::Local, &packet);
                 assert_eq!(consequence.answer.is_some(), believed, "{source} {destination} {to}");
-                assert_eq!(consequence.suspect, believed.then(|| v4(to)));
+                let member = matches!(to, "192.0.2.10" | "192.0.2.11");
+                assert_eq!(consequence.suspect, (believed && member).then(|| v4(to)));
             }
         }
         // Our own solicitation: nobody to tell, but a hint.
@@ -502,5 +503,16 @@ mod tests {
         let packet = udp("fe80::5efe:c000:201", "ff02::2", 8);
         let consequence = tunnel.fail(0, "192.0.2.10", Origin::Local, &packet);
         assert_eq!(consequence, Consequence { answer: None, suspect: Some(ROUTER) });
+    }
+
+    /// Hints have a budget, too.
+    #[test]
+    fn suspects_are_few() {
+        let mut tunnel = Tunnel::new(Role::Host, MtuMethod::Dynamic);
+        let mut hints = |time| {
+            let mut fail = || tunnel.fail(time, "192.0.2.10", Origin::Local, &[]).suspect;
+            (0..50).filter(|_| fail().is_some()).count()
+        };
+        assert_eq!([0, 999, 1000, 3000].map(&mut hints), [10, 0, 1, 2]);
     }
 }

@@ -168,6 +168,7 @@ impl Engine {
             Input::DataPath(path) if by_path => self.open(path),
             Input::Surroundings(surroundings) => self.tables.surroundings = surroundings,
             Input::Tunnelled { from, packet } => self.tunnelled(from, packet),
+            Input::Suspect(router) => self.prl.suspect(cx.now, router),
             Input::DataPath(_) | Input::Timer => {}
         }
     }

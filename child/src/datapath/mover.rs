@@ -1,7 +1,7 @@
 //! Moves packets, in batches, as they are judged.
 
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 
 use isatapd_datapath::{
@@ -10,11 +10,12 @@ use isatapd_datapath::{
 };
 use isatapd_security::sys::{BATCH, Datagram, receive_datagrams, send_datagrams};
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, recv, send};
+use nix::sys::socket::{MsgFlags, recv};
 use nix::unistd::{read, write};
 
 use super::mail::Ends;
-use super::{ADDRESS, errors};
+use super::message::{BEFORE_PACKET, Message};
+use super::{errors, say};
 
 /// Octets from one packet's room to the next: more than the longest, and not a power of two, so that
 /// the beginnings of packets do not compete for the same lines of the processor's cache.
@@ -24,14 +25,16 @@ pub(super) const EACH: usize = LONGEST + 1 + 21 * 64;
 pub(super) struct Mover {
     path: Path,
     counters: Arc<Counters>,
+    /// To the control thread.
+    channel: Arc<OwnedFd>,
     answer: [u8; LONGEST_ERROR],
 }
 
 impl Mover {
     /// Lets nothing pass before there is a table.
-    pub(super) fn new(counters: Arc<Counters>) -> Self {
+    pub(super) fn new(counters: Arc<Counters>, channel: Arc<OwnedFd>) -> Self {
         let path = Path::new(Arc::clone(&counters));
-        Self { path, counters, answer: [0; LONGEST_ERROR] }
+        Self { path, counters, channel, answer: [0; LONGEST_ERROR] }
     }
 
     /// Packets go by this table from now on.
@@ -39,14 +42,8 @@ impl Mover {
         self.path.publish(table);
     }
 
-    /// From IPv4 to the TUN interface: one batch. What is for the engine goes to `control`.
-    pub(super) fn inbound(
-        &mut self,
-        now: Instant,
-        ends: &Ends,
-        control: BorrowedFd<'_>,
-        room: &mut [u8],
-    ) {
+    /// From IPv4 to the TUN interface: one batch. What is for the engine goes there.
+    pub(super) fn inbound(&mut self, now: Instant, ends: &Ends, room: &mut [u8]) {
         let mut lengths = [0; BATCH];
         let socket = ends.whole.as_fd();
         let mut got = receive_datagrams(socket, room, EACH, &mut lengths);
@@ -71,14 +68,13 @@ impl Mover {
                     }
                 }
                 Inbound::Engine { from, packet } => {
-                    // The address goes over the IPv4 header's end.
-                    let start = packet.start.saturating_sub(ADDRESS);
+                    // Over the IPv4 header's end.
+                    let start = packet.start.saturating_sub(BEFORE_PACKET);
                     let Some(message) = datagram.get_mut(start..packet.end) else { continue };
-                    if let Some(address) = message.first_chunk_mut() {
-                        *address = from.octets();
+                    if let Some(place) = message.first_chunk_mut() {
+                        *place = Message::before_packet(from);
                     }
-                    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-                    if send(control.as_raw_fd(), message, flags).is_err() {
+                    if say(self.channel.as_fd(), message).is_err() {
                         self.counters.add(Counter::NotHeard, 1);
                     }
                 }
@@ -182,6 +178,10 @@ impl Mover {
     fn failed(&mut self, now: Instant, ends: &Ends, failure: &Failure<'_>) {
         let consequence = self.path.failed(now, failure, &mut self.answer);
         self.give_answer(ends, consequence.answer);
+        if let Some(router) = consequence.suspect {
+            // Lost where too much waits: it is a hint.
+            let _ = say(self.channel.as_fd(), &Message::Suspect(router).octets());
+        }
     }
 
     fn give_answer(&self, ends: &Ends, length: Option<usize>) {

@@ -11,8 +11,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv};
 
 use super::mail::{Ends, Mail, Mailbox};
+use super::message::Message;
 use super::mover::{EACH, Mover};
-use super::parse;
+use super::say;
 use crate::clock::Clock;
 
 /// Messages of the control thread before packets have their turn.
@@ -20,12 +21,14 @@ const TURN: usize = 32;
 
 /// All that the loop has.
 pub(crate) struct Worker {
-    channel: OwnedFd,
+    channel: Arc<OwnedFd>,
     mailbox: Arc<Mailbox>,
     ends: Option<Ends>,
     mover: Mover,
     /// For a batch of packets: a page of it is memory once it was used.
     room: Vec<u8>,
+    /// The control thread is to hear that all it has said is done.
+    barrier: bool,
 }
 
 /// What there is to do.
@@ -39,12 +42,14 @@ struct Ready {
 impl Worker {
     /// Has no descriptors to move packets by yet.
     pub(super) fn new(channel: OwnedFd, mailbox: Arc<Mailbox>, counters: Arc<Counters>) -> Self {
+        let channel = Arc::new(channel);
         Self {
+            mover: Mover::new(counters, Arc::clone(&channel)),
             channel,
             mailbox,
             ends: None,
-            mover: Mover::new(counters),
             room: vec![0; EACH * BATCH],
+            barrier: false,
         }
     }
 
@@ -72,7 +77,7 @@ impl Worker {
             }
         }
         if !ready.whole.is_empty() {
-            mover.inbound(now, ends, self.channel.as_fd(), room);
+            mover.inbound(now, ends, room);
         }
         if ready.tun.intersects(PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL) {
             // The interface is gone; the parent makes another.
@@ -85,7 +90,8 @@ impl Worker {
 
     fn wait(&self) -> io::Result<Ready> {
         let (input, none) = (PollFlags::POLLIN, PollFlags::empty());
-        let control = PollFd::new(self.channel.as_fd(), input);
+        let upward = if self.barrier { PollFlags::POLLOUT } else { none };
+        let control = PollFd::new(self.channel.as_fd(), input | upward);
         let (mut alone, mut all);
         let fds: &mut [PollFd<'_>] = if let Some(ends) = &self.ends {
             let tun = PollFd::new(ends.tun.as_fd(), input);
@@ -125,10 +131,17 @@ impl Worker {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 result => result?,
             };
-            let message = self.room.get(..len).and_then(parse);
-            if let (Some((to, packet)), Some(ends)) = (message, &self.ends) {
-                self.mover.own(Clock::now()?, ends, to, packet);
+            match (self.room.get(..len).and_then(Message::parse), &self.ends) {
+                (Some(Message::Packet(to, packet)), Some(ends)) => {
+                    self.mover.own(Clock::now()?, ends, to, packet);
+                }
+                (Some(Message::Barrier), _) => self.barrier = true,
+                _ => {}
             }
+        }
+        if self.barrier {
+            let said = say(self.channel.as_fd(), &Message::Barrier.octets());
+            self.barrier = said == Err(Errno::EAGAIN);
         }
         Ok(())
     }
