@@ -15,6 +15,7 @@ mod checks {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "overflow fails the test")]
 mod tests {
     use std::net::Ipv6Addr;
     use std::sync::Arc;
