@@ -25,6 +25,7 @@ use crate::files::{Files, Opened};
 use crate::kernel::{Changes, Link, Monitor, Netlink, Prl};
 use crate::log::ChildLog;
 use crate::policy::Routers;
+use crate::sockets::Protocol41;
 use crate::supervise::Restart;
 use crate::tunnel::Tunnel;
 
@@ -57,6 +58,8 @@ pub struct Resources {
     pub signals: SignalFd,
     /// How to start a child.
     pub plan: Plan,
+    /// The child's sockets of protocol 41; none if the kernel is always to encapsulate.
+    pub sockets: Option<Protocol41>,
 }
 
 /// The parent.

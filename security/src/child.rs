@@ -17,8 +17,9 @@ pub use crate::seccomp::datapath::RULES as DATA_PATH_RULES;
 
 use crate::caps::Sets;
 use crate::failure::{At, ConfineError, Failure};
+use crate::protocol_41::FRAGMENTING_FD;
 use crate::seccomp;
-use crate::{CHILD_FD, Status, landlock, limits, prctl, wash};
+use crate::{Status, landlock, limits, prctl, wash};
 
 /// Octets of the data-path thread's stack.
 const STACK: usize = 256 << 10;
@@ -44,9 +45,9 @@ pub struct Complete {
 
 /// Proves that nothing of root is left, then gives up the rest: limits, memory that can be made
 /// executable, all paths and ports. `descriptors`: how many may be open at once. Comes first in
-/// `main`; only the descriptors up to [`CHILD_FD`] stay open.
+/// `main`; only the descriptors up to [`FRAGMENTING_FD`] stay open.
 pub fn confine(descriptors: u64) -> Result<Confined, ConfineError> {
-    wash::close_from(CHILD_FD.unsigned_abs() + 1).at("close_range")?;
+    wash::close_from(FRAGMENTING_FD.unsigned_abs() + 1).at("close_range")?;
     prove_identity()?;
     prove_no_capabilities()?;
     prove_single_thread()?;
