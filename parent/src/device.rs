@@ -11,7 +11,7 @@ use crate::sockets::{Protocol41, protocol_41};
 /// MTU of a tunnel of the static method unless told otherwise (RFC 4213 section 3.2.1).
 const STATIC_MTU: u16 = 1280;
 /// The most that it may have.
-const MAX_STATIC_MTU: u16 = 1480;
+pub(crate) const MAX_STATIC_MTU: u16 = 1480;
 /// Octets of the IPv4 header.
 const IPV4_HEADER: u32 = 20;
 

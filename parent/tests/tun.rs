@@ -411,6 +411,10 @@ fn routes_and_forwarding_are_watched() {
     let tunnel = working(&mut netlink);
     let mut monitor = Monitor::open().unwrap();
     monitor.set_tunnel(Some(tunnel.index()));
+    // The carriers come late.
+    while poll(&mut [PollFd::new(monitor.as_fd(), PollFlags::POLLIN)], 300_u16) == Ok(1) {
+        monitor.drain().unwrap();
+    }
     ip("-6 route add 2001:db8:6::/48 dev va");
     assert!(!monitor.drain().unwrap().tunnel);
     ip("-6 route add 2001:db8:7::/48 dev is0");

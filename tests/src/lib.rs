@@ -17,4 +17,5 @@ pub mod rdisc6;
 pub mod relay;
 pub mod routers;
 pub mod site;
+pub mod tun;
 pub mod wait;

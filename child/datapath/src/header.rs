@@ -2,13 +2,24 @@
 
 use std::net::Ipv6Addr;
 
-use pnet_packet::ip::{IpNextHeaderProtocol, IpNextHeaderProtocols as protocol};
-use pnet_packet::ipv6::Ipv6Packet;
+use ipnet::Ipv6Net;
 
 /// Octets of an IPv6 header.
 pub(crate) const IPV6_HEADER: usize = 40;
 /// Extension headers that are looked behind; Linux takes any number.
 const MAX_EXTENSIONS: usize = 8;
+
+/// Protocol numbers of IPv4 and IPv6.
+pub(crate) mod protocol {
+    pub(crate) const HOP_BY_HOP: u8 = 0;
+    pub(crate) const IPV6: u8 = 41;
+    pub(crate) const ROUTING: u8 = 43;
+    pub(crate) const FRAGMENT: u8 = 44;
+    pub(crate) const AUTHENTICATION: u8 = 51;
+    pub(crate) const ICMPV6: u8 = 58;
+    pub(crate) const DESTINATION_OPTIONS: u8 = 60;
+    pub(crate) const MOBILITY: u8 = 135;
+}
 
 /// Neighbour Discovery and listener messages (RFC 4861 section 4, RFC 2710, RFC 3810).
 pub(crate) mod icmp {
@@ -27,7 +38,7 @@ pub(crate) struct Header {
     pub(crate) ecn: u8,
     /// Octets of the packet, this header too.
     pub(crate) length: usize,
-    pub(crate) next: IpNextHeaderProtocol,
+    pub(crate) next: u8,
     pub(crate) hop_limit: u8,
     pub(crate) source: Ipv6Addr,
     pub(crate) destination: Ipv6Addr,
@@ -36,20 +47,23 @@ pub(crate) struct Header {
 impl Header {
     /// `None` if it is not whole or not IPv6. The packet may be shorter or longer than it says.
     pub(crate) fn parse(packet: &[u8]) -> Option<Self> {
-        let view = Ipv6Packet::new(packet)?;
-        (view.get_version() == 6).then(|| Self {
-            ecn: view.get_traffic_class() & 3,
-            length: usize::from(view.get_payload_length()).saturating_add(IPV6_HEADER),
-            next: view.get_next_header(),
-            hop_limit: view.get_hop_limit(),
-            source: view.get_source(),
-            destination: view.get_destination(),
+        // By hand: this is done for each packet, and pnet is built for size.
+        let &[first, second, _, _, high, low, next, hop_limit, ref ends @ ..] =
+            packet.first_chunk::<IPV6_HEADER>()?;
+        (first >> 4 == 6).then_some(())?;
+        Some(Self {
+            ecn: second >> 4 & 3,
+            length: usize::from(u16::from_be_bytes([high, low])).saturating_add(IPV6_HEADER),
+            next,
+            hop_limit,
+            source: Ipv6Addr::from(*ends.first_chunk()?),
+            destination: Ipv6Addr::from(*ends.last_chunk()?),
         })
     }
 
     /// A payload of 0 octets that is yet to come: in a hop-by-hop option (RFC 2675).
     pub(crate) fn is_jumbo(&self) -> bool {
-        self.length == IPV6_HEADER && self.next == protocol::Hopopt
+        self.length == IPV6_HEADER && self.next == protocol::HOP_BY_HOP
     }
 }
 
@@ -67,11 +81,11 @@ pub(crate) enum Carried {
 }
 
 /// Looks behind the extension headers of `packet` whose first is `next` (RFC 8200 section 4).
-pub(crate) fn carried(packet: &[u8], mut next: IpNextHeaderProtocol) -> Carried {
+pub(crate) fn carried(packet: &[u8], mut next: u8) -> Carried {
     let mut at = IPV6_HEADER;
     for extensions in 0..=MAX_EXTENSIONS {
         let rest = packet.get(at..).unwrap_or_default();
-        if next == protocol::Icmpv6 {
+        if next == protocol::ICMPV6 {
             let direct = extensions == 0;
             return rest.first().map_or(Carried::Unclear, |&kind| Carried::Icmp { kind, direct });
         } else if !is_extension(next) {
@@ -81,30 +95,29 @@ pub(crate) fn carried(packet: &[u8], mut next: IpNextHeaderProtocol) -> Carried 
             return Carried::Unclear;
         };
         let length = match next {
-            // Own reading: pnet's mask leaves a reserved bit in the offset.
-            protocol::Ipv6Frag if u16::from_be_bytes([*high, *low]) >> 3 != 0 => {
+            protocol::FRAGMENT if u16::from_be_bytes([*high, *low]) >> 3 != 0 => {
                 return Carried::Fragment;
             }
-            protocol::Ipv6Frag => 8,
+            protocol::FRAGMENT => 8,
             // RFC 4302 section 2.2.
-            protocol::Ah => usize::from(*units).saturating_add(2).saturating_mul(4),
+            protocol::AUTHENTICATION => usize::from(*units).saturating_add(2).saturating_mul(4),
             _ => usize::from(*units).saturating_add(1).saturating_mul(8),
         };
-        next = IpNextHeaderProtocol(*following);
+        next = *following;
         at = at.saturating_add(length);
     }
     Carried::Unclear
 }
 
-fn is_extension(next: IpNextHeaderProtocol) -> bool {
+fn is_extension(next: u8) -> bool {
     matches!(
         next,
-        protocol::Hopopt
-            | protocol::Ipv6Route
-            | protocol::Ipv6Frag
-            | protocol::Ah
-            | protocol::Ipv6Opts
-            | protocol::MobilityHeader
+        protocol::HOP_BY_HOP
+            | protocol::ROUTING
+            | protocol::FRAGMENT
+            | protocol::AUTHENTICATION
+            | protocol::DESTINATION_OPTIONS
+            | protocol::MOBILITY
     )
 }
 
@@ -125,6 +138,12 @@ pub(crate) const fn prefix(address: Ipv6Addr) -> [u16; 4] {
     [a, b, c, d]
 }
 
+/// Whether `address` is in `net`: ipnet is built for size, too.
+pub(crate) const fn is_in(address: Ipv6Addr, net: Ipv6Net) -> bool {
+    let differing = address.to_bits() ^ net.addr().to_bits();
+    differing.leading_zeros() >= net.prefix_len() as u32
+}
+
 /// fe80::/64, on-link on every link.
 pub(crate) const LINK_LOCAL: [u16; 4] = [0xfe80, 0, 0, 0];
 
@@ -134,7 +153,7 @@ mod tests {
 
     /// What is carried by a packet of these octets behind its header.
     fn look(next: u8, rest: &[u8]) -> Carried {
-        carried(&[&[0; IPV6_HEADER], rest].concat(), IpNextHeaderProtocol(next))
+        carried(&[&[0; IPV6_HEADER], rest].concat(), next)
     }
 
     #[test]
@@ -165,6 +184,19 @@ mod tests {
             (44, &[58, 0, 0, 0, 0, 0, 0], Carried::Unclear),
         ] {
             assert_eq!(look(next, rest), expected, "{next} {rest:?}");
+        }
+    }
+
+    #[test]
+    fn networks() {
+        let address: Ipv6Addr = "2001:db8:1234:5678:9abc:def0:1234:5678".parse().unwrap();
+        for length in 0..=128 {
+            let net = Ipv6Net::new_assert(address, length);
+            for bit in 0..128 {
+                let other = Ipv6Addr::from_bits(address.to_bits() ^ 1 << bit);
+                assert_eq!(is_in(other, net), net.contains(&other), "{other} {net}");
+            }
+            assert!(is_in(address, net));
         }
     }
 

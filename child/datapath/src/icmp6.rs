@@ -1,14 +1,14 @@
 //! ICMPv6 errors that we make (RFC 4443).
 
+use std::net::Ipv6Addr;
+use std::time::Duration;
+
 use pnet_packet::icmpv6::{Icmpv6Code, Icmpv6Packet, Icmpv6Type, MutableIcmpv6Packet, checksum};
 use pnet_packet::ip::IpNextHeaderProtocols;
 use pnet_packet::ipv6::MutableIpv6Packet;
 
 use crate::header::{Carried, Header, IPV6_HEADER, carried, icmp, is_never_source};
 use crate::{Bucket, Counter, Instant, LONGEST_ERROR, Path};
-
-use std::net::Ipv6Addr;
-use std::time::Duration;
 
 /// All errors together: 20 at once and 10 a second (RFC 4443 section 2.4 (f)).
 pub(crate) const ERRORS: Bucket = Bucket::new(20, Duration::from_millis(100));

@@ -3,11 +3,9 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use isatapd_proto::{UnicastV4, isatap};
-use pnet_packet::ip::IpNextHeaderProtocols as protocol;
-use pnet_packet::ipv4::Ipv4Packet;
 
 use crate::header::{
-    Carried, Header, IPV6_HEADER, carried, icmp, is_never_destination, is_never_source,
+    Carried, Header, IPV6_HEADER, carried, icmp, is_never_destination, is_never_source, protocol,
 };
 use crate::{Counter, IPV4_HEADER, Inbound, Instant, Path, Role, Table};
 
@@ -62,24 +60,28 @@ fn judge(table: &Table, datagram: &mut [u8]) -> Result<Inbound, Counter> {
 /// RFC 4213 section 3.6 and RFC 5214 section 7.3: lengths, then addresses.
 fn check_outside(table: &Table, datagram: &[u8]) -> Result<Outside, Counter> {
     let locator = table.locator.ok_or(Counter::NoLocator)?.get();
-    let view = Ipv4Packet::new(datagram).ok_or(Counter::OuterMalformed)?;
-    let end = usize::from(view.get_total_length());
-    if view.get_version() != 4
-        || view.get_header_length() < 5
-        || view.get_next_level_protocol() != protocol::Ipv6
-        || end < IPV4_HEADER.saturating_add(IPV6_HEADER)
-        || end > datagram.len()
+    let Some((&[first, tos, a, b, _, _, c, d, _, next, _, _, ref ends @ ..], _)) =
+        datagram.split_first_chunk::<IPV4_HEADER>()
+    else {
+        return Err(Counter::OuterMalformed);
+    };
+    let &[w, x, y, z, ref to @ ..] = ends;
+    let (source, destination) = (Ipv4Addr::new(w, x, y, z), Ipv4Addr::from(*to));
+    let end = usize::from(u16::from_be_bytes([a, b]));
+    let least = IPV4_HEADER.saturating_add(IPV6_HEADER);
+    if !(0x45..0x50).contains(&first)
+        || next != protocol::IPV6
+        || !(least..=datagram.len()).contains(&end)
     {
         return Err(Counter::OuterMalformed);
     }
-    if view.get_header_length() > 5 {
+    if first != 0x45 {
         return Err(Counter::OuterOptions);
     }
-    // Flags: reserved, DF, MF.
-    if view.get_flags() & 1 != 0 || view.get_fragment_offset() != 0 {
+    // More fragments, or an offset.
+    if u16::from_be_bytes([c, d]) & 0x3fff != 0 {
         return Err(Counter::OuterFragment);
     }
-    let (source, destination) = (view.get_source(), view.get_destination());
     if destination != locator {
         return Err(Counter::OuterDestination);
     }
@@ -92,7 +94,7 @@ fn check_outside(table: &Table, datagram: &[u8]) -> Result<Outside, Counter> {
     if table.broadcasts.contains(&source) {
         return Err(Counter::OuterBroadcast);
     }
-    Ok(Outside { source, ecn: view.get_ecn(), end })
+    Ok(Outside { source, ecn: tos & 3, end })
 }
 
 /// RFC 5214 section 7.3: the source is a neighbour's ISATAP address and embeds the outer source, or

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use isatapd_proto::{UnicastV4, isatap};
 
-use crate::header::{Header, LINK_LOCAL, is_never_destination, is_never_source, prefix};
+use crate::header::{Header, LINK_LOCAL, is_in, is_never_destination, is_never_source, prefix};
 use crate::icmp6::{Error, Unreachable};
 use crate::{Counter, Role, Route, Table};
 
@@ -99,7 +99,7 @@ impl Table {
             {
                 break;
             }
-            if !route.destination.contains(&header.destination) {
+            if !is_in(header.destination, route.destination) {
                 continue;
             }
             // What the administrator routes goes for any source.
@@ -129,7 +129,7 @@ impl Table {
         }
         self.routes
             .iter()
-            .filter(|route| route.destination.contains(&destination))
+            .filter(|route| is_in(destination, route.destination))
             .any(|route| route.next_hop.map_or(direct, |router| router.get() == next_hop))
     }
 }

@@ -12,8 +12,8 @@ use isatapd_proto::{DnsId, Slot, Up};
 pub enum Action {
     /// Send this to the parent.
     Send(Up),
-    /// Send these octets (a Router Solicitation without checksum) on the socket of `slot` and
-    /// `form`; the kernel fills in the checksum.
+    /// Kernel backend: send these octets (a Router Solicitation without checksum) on the socket of
+    /// `slot` and `form`; the kernel fills in the checksum.
     Solicit {
         /// Which router.
         slot: Slot,

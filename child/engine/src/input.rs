@@ -21,10 +21,10 @@ pub enum Input<'a> {
         /// The hosts file. Foreign bytes.
         hosts: &'a [u8],
     },
-    /// The present state of the tunnel. With none, or another locator, all router sockets are gone.
-    /// Told again when the host's IPv4 network has changed.
+    /// The present state of the tunnel. With none, or another locator or backend, all router sockets
+    /// and the data path are gone. Told again when the host's IPv4 network has changed.
     Link(Link),
-    /// There is now a socket to this router in this form.
+    /// Kernel backend: there is now a socket to this router in this form.
     RouterSocket {
         /// Its place in the PRL as the parent knew it.
         slot: Slot,
@@ -33,8 +33,8 @@ pub enum Input<'a> {
         /// Which of its two link-local addresses.
         form: UBit,
     },
-    /// An ICMPv6 message came in on the socket of `slot` and `form`. The kernel has verified its
-    /// checksum; everything else is foreign.
+    /// Kernel backend: an ICMPv6 message came in on the socket of `slot` and `form`. The kernel has
+    /// verified its checksum; everything else is foreign.
     Packet {
         /// Whose socket.
         slot: Slot,
@@ -47,7 +47,7 @@ pub enum Input<'a> {
         /// From the ICMPv6 type on.
         bytes: &'a [u8],
     },
-    /// TUN backend: how the data path sends.
+    /// TUN backend: there is a data path, or another one; this is how it sends.
     DataPath(DataPath),
     /// TUN backend: what else the host has.
     Surroundings(Surroundings),

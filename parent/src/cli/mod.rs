@@ -16,15 +16,13 @@ use self::advertise::Advertising;
 use self::values::{
     Choice, backend, check_dns, interval, link, locator, mtu, name, router, ttl, user,
 };
+use crate::device::MAX_STATIC_MTU;
 use crate::exit::{Exit, Fatal};
 use crate::kernel::InterfaceName;
 
 /// The least time between solicitations (MinRouterSolicitInterval, RFC 5214 section 8.3.4), and
 /// between look-ups as 0.9.7 has it.
 pub const MIN_INTERVAL: Duration = Duration::from_mins(2);
-
-/// The most that fits a path whose MTU is not looked for (RFC 4213 section 3.2.1).
-const MAX_STATIC_MTU: u16 = 1480;
 
 /// Options that were, and what became of them.
 const GONE: [(&str, &str); 5] = [

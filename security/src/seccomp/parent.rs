@@ -156,6 +156,8 @@ pub const RULES: &[Rule] = &[
     rule!(SYS_prctl, [option(libc::PR_SET_DUMPABLE)], "nobody may trace it"),
     rule!(SYS_prctl, [option(libc::PR_SET_MDWE)], "no memory becomes executable"),
     rule!(SYS_unshare, [int(0, libc::CLONE_THREAD as u64)], "proof of one thread"),
+    rule!(SYS_recvmmsg, "its packets, all its life"),
+    rule!(SYS_sendmmsg, "its packets, all its life"),
     rule!(SYS_accept4, [int(3, libc::SOCK_CLOEXEC as u64)], "the operator's tools, all its life"),
     rule!(SYS_landlock_create_ruleset, "its Landlock"),
     rule!(SYS_landlock_restrict_self, "its Landlock"),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output};
 
+use isatapd_security::child;
 use isatapd_security::parent::{ABSENT, CAPABILITIES, RULES};
 
 use crate::filter::forbidden;
@@ -78,6 +79,15 @@ fn conditions() {
             let output = run(&["order", &format!("call {number} {arguments}")]);
             assert_eq!(output.status.signal(), Some(libc::SIGSYS), "{number} {arguments}");
         }
+    }
+}
+
+/// A replacement inherits the parent's filter, which is asked beside its own.
+#[test]
+fn what_a_child_may_do_its_parent_may() {
+    let allowed: BTreeSet<i64> = RULES.iter().map(|rule| rule.number).collect();
+    for rule in child::RULES.iter().chain(child::DATA_PATH_RULES) {
+        assert!(allowed.contains(&rule.number), "{}", rule.name);
     }
 }
 

@@ -112,19 +112,25 @@ impl Advertiser {
         moved && locator.is_some() && self.is_on()
     }
 
-    /// Writes the messages anew. If they are others than before, hosts are told.
-    fn renew(&mut self, cx: &mut Context) {
-        let Some(config) = &self.config else { return };
+    /// Writes the messages anew; whether they are others than before.
+    fn write(&mut self) -> bool {
+        let Some(config) = &self.config else { return false };
         let mut advert = message::contents(config, self.forwards && !self.stops);
         if let Some((_, before)) = &self.before {
             message::withdraw(before, &mut advert);
         }
         let messages = build::router_advertisements(&advert);
-        if messages != self.messages {
-            self.messages = messages;
+        let changed = messages != self.messages;
+        self.messages = messages;
+        changed
+    }
+
+    /// Something may have changed: then hosts are told.
+    fn renew(&mut self, cx: &mut Context) {
+        if self.write() {
             self.answers.tell_all();
         }
-        let still = self.locator.is_some() && !self.forwards;
+        let still = self.is_on() && self.locator.is_some() && !self.forwards;
         if still && !self.said_still {
             cx.log(
                 Level::Warning,
@@ -153,7 +159,8 @@ impl Advertiser {
     /// Does what is due.
     pub(crate) fn tick(&mut self, cx: &mut Context) {
         if self.before.take_if(|(until, _)| *until <= cx.now).is_some() {
-            self.renew(cx);
+            // All who heard of it have been told long ago.
+            self.write();
         }
         while let Some((host, client)) = self.answers.next(cx.now) {
             self.send(cx, host, client);

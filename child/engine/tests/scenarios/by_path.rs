@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use isatapd_engine::wire::icmp6;
 use isatapd_engine::{Input, Table};
 use isatapd_proto::isatap::{UBit, link_local};
-use isatapd_proto::{Backend, Command, NextHop, Preference, Request};
+use isatapd_proto::{Backend, Bounded, Command, NextHop, Preference, Request, Surroundings};
 
 use crate::message::{AUTONOMOUS, ON_LINK, advert, prefix, route};
 use crate::world::{World, config, data_path, is_routes, secs, slot, tunnel_by, v4};
@@ -296,6 +296,22 @@ fn a_new_child_comes_to_the_same() {
     world.hear_by_path("10.0.0.1", &good());
     assert_eq!(world.table, before.table);
     assert_eq!((world.routes(), world.addresses()), (before.routes(), before.addresses()));
+}
+
+/// Whatever is told first, all is there in the end.
+#[test]
+fn what_is_told_before_the_configuration_counts() {
+    let mut world = World::new();
+    let address = "fd00::1".parse().unwrap();
+    world.tell(Input::Surroundings(Surroundings {
+        addresses: Bounded::first_of([address]),
+        ..Surroundings::default()
+    }));
+    world.link_by_path("10.0.0.5");
+    assert_eq!((world.published, world.transmitted.len()), (0, 0));
+    world.tell(Input::Config(config("10.0.0.1")));
+    assert_eq!((world.published, world.transmitted.len()), (1, 1));
+    assert!(world.table.own.contains(&address));
 }
 
 #[test]

@@ -11,6 +11,7 @@
 )]
 
 mod advertise;
+mod advertised;
 mod adverts;
 mod by_path;
 mod dns;

@@ -157,8 +157,8 @@ impl Machine {
                 });
                 let mut config = config("");
                 config.routers = Bounded::first_of(specs);
-                config.advertise = (how % 8 == 7).then(|| advertised(*how));
                 config.prl_refresh = (how & 1 == 0).then_some(secs(3600));
+                config.advertise = (*how < 64).then(|| advertised(*how));
                 config.solicit_interval = (how & 2 == 0).then_some(secs((*how).into()));
                 Input::Config(config)
             }

@@ -2,11 +2,14 @@
 
 use std::net::Ipv6Addr;
 
+use isatapd_datapath::Role;
 use isatapd_engine::{Input, Table};
 use isatapd_proto::{
-    Bounded, DataPath, ForeignRoute, Link, MtuMethod, Preference, Surroundings, Tunnel, UnicastV4,
+    Bounded, Config, DataPath, ForeignRoute, Link, MtuMethod, Preference, Surroundings, Tunnel,
+    UnicastV4,
 };
 
+use crate::advertise::{advertise, of};
 use crate::message::{AUTONOMOUS, ON_LINK, advert, prefix, route};
 use crate::world::{World, config, data_path, secs, slot, tunnel_by, v4};
 
@@ -220,6 +223,25 @@ fn the_source_of_errors() {
         world.hear_by_path("10.0.0.1", &advert(1800, &options));
         assert_eq!(world.table.error_source, expected.parse().ok());
     }
+}
+
+/// The addresses and neighbours of a router are those of its configuration, and the others of the
+/// list are no way.
+#[test]
+fn of_a_router() {
+    let mut world = World::new();
+    let advertise = Some(advertise(&[of(SITE)]));
+    world.tell(Input::Config(Config { advertise, ..config("10.0.0.5 10.0.0.1") }));
+    world.link_by_path("10.0.0.5");
+    world.hear_by_path("10.0.0.1", &good());
+    let table = &world.table;
+    assert_eq!(table.role, Role::Router);
+    assert_eq!(text(&table.own)[2..], ["2001:db8:0:1:0:5efe:a00:5"]);
+    assert_eq!(text(&table.on_link), ["2001:db8:0:1::/64"]);
+    assert_eq!(text(&table.routers), ["10.0.0.1"]);
+    assert!(table.routes.is_empty() && table.sources.is_empty());
+    world.tell(Input::Config(config("10.0.0.1")));
+    assert_eq!((world.table.role, world.table.own.len()), (Role::Host, 2));
 }
 
 /// Without a data path, and on the other backend, nothing is said.

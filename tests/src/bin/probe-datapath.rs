@@ -1,0 +1,96 @@
+//! Stands in for the child: the real packet loop under its real filter, without an engine.
+//!
+//! Orders: `attach` with the three descriptors, `detach`, `publish LOCATOR` (a host with an address in
+//! 2001:db8::/64, on the link), `count`, `heard`, `transmit ADDRESS HEX`. Each is answered.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use isatapd_datapath::{Counter, Table};
+use isatapd_proto::{MtuMethod, UnicastV4};
+use isatapd_security::{Channel, child};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+#[path = "../../../child/src/clock.rs"]
+#[allow(dead_code)]
+mod clock;
+#[path = "../../../child/src/datapath/mod.rs"]
+mod datapath;
+
+fn main() -> ExitCode {
+    let channel = Channel::inherited().map(Arc::new).expect("a channel");
+    let hook = Arc::clone(&channel);
+    child::exit_on_panic(move |line| drop(hook.send(line.as_bytes(), &[])));
+    let confined = child::confine(160).expect("confined");
+    let (path, worker) = datapath::pair().expect("a pair");
+    let last = Arc::clone(&channel);
+    let complete = confined.start_data_path(move || {
+        let _ = last.send(worker.run().to_string().as_bytes(), &[]);
+    });
+    complete.expect("a thread").filter().expect("a filter");
+    let mut buffer = vec![0; 512];
+    loop {
+        let mut wait = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut wait, PollTimeout::NONE).is_err() {
+            return ExitCode::FAILURE;
+        }
+        let Ok(received) = channel.receive(&mut buffer, 3) else { return ExitCode::SUCCESS };
+        let order = String::from_utf8_lossy(&buffer[..received.len]).into_owned();
+        let answer = obey(&path, &order, received.fds);
+        channel.send(answer.as_bytes(), &[]).expect("the test listens");
+    }
+}
+
+fn obey(path: &datapath::DataPath, order: &str, fds: Vec<OwnedFd>) -> String {
+    let words: Vec<&str> = order.split(' ').collect();
+    match *words.as_slice() {
+        ["attach"] => {
+            let [tun, whole, fragmenting] = fds.try_into().expect("three descriptors");
+            path.attach(datapath::Ends { tun, whole, fragmenting });
+        }
+        ["detach"] => path.detach(),
+        ["publish", locator] => path.publish(Arc::new(table(locator.parse().expect("IPv4")))),
+        ["count"] => {
+            let counts =
+                Counter::ALL.iter().map(|counter| (counter, path.counters().get(*counter)));
+            let counts = counts.filter(|(_, count)| *count > 0);
+            let counts = counts.map(|(counter, count)| format!(" {counter:?}={count}"));
+            // An empty answer cannot be sent.
+            return format!("counted{}", counts.collect::<String>());
+        }
+        ["heard"] => {
+            let mut wait = [PollFd::new(path.as_fd(), PollFlags::POLLIN)];
+            poll(&mut wait, PollTimeout::from(5000_u16)).expect("poll");
+            let mut room = vec![0; datapath::LONGEST_MESSAGE];
+            return format!("{:?}", path.receive(&mut room));
+        }
+        ["transmit", to, packet] => {
+            let packet: Vec<u8> = (0..packet.len() / 2)
+                .map(|at| u8::from_str_radix(&packet[2 * at..2 * at + 2], 16).expect("hex"))
+                .collect();
+            path.transmit(to.parse().expect("IPv4"), &packet).expect("room");
+        }
+        _ => panic!("no such order"),
+    }
+    "done".into()
+}
+
+fn table(locator: Ipv4Addr) -> Table {
+    let [a, b] = [locator.to_bits() >> 16, locator.to_bits() & 0xffff]
+        .map(|half| u16::try_from(half).expect("a half"));
+    let own = [0xfe80, 0x2001]
+        .map(|first| (first, if first == 0xfe80 { 0 } else { 0xdb8 }))
+        .map(|(first, second)| Ipv6Addr::new(first, second, 0, 0, 0, 0x5efe, a, b));
+    Table {
+        locator: UnicastV4::try_from(locator).ok(),
+        mtu: 1480.try_into().ok(),
+        mtu_method: Some(MtuMethod::Dynamic),
+        own: own.into(),
+        own_v4: vec![locator],
+        on_link: vec![Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0).try_into().expect("a prefix")],
+        error_source: Some(own[1]),
+        ..Table::default()
+    }
+}
