@@ -164,7 +164,10 @@ impl Daemon<'_> {
     }
 
     pub(crate) fn say_left_out(&mut self, choice: &Choice, now: Instant) {
-        let lines: Vec<_> = choice.left_out.iter().map(line).collect();
+        // A router is in its site's list, as it should be.
+        let is_router = self.is_router();
+        let said = choice.left_out.iter().filter(|l| !(is_router && l.1 == LeftOut::Ourselves));
+        let lines: Vec<_> = said.map(line).collect();
         if self.said.left_out != lines {
             for line in &lines {
                 self.log.caused(Level::Warning, &format!("{line}; it is not used"), now);

@@ -30,9 +30,11 @@ use crate::tunnel::Tunnel;
 
 /// Requests of the child served in one turn.
 const TURN: usize = 32;
-/// Looks at the kernel's state are this far apart at least, but for the first: a storm of events
-/// or wishes costs no more than that. Nor is the child served for longer in one turn.
+/// Looks at the kernel's state are this far apart, but for the first few, which are for what comes
+/// together at a start or a change: a storm of events or wishes costs no more than that. Nor is the
+/// child served for longer in one turn.
 const SETTLE: Duration = Duration::from_millis(50);
+const LOOKS: u32 = 5;
 
 /// The same after an error: what fails may make events of its own.
 const SETTLE_AFTER_ERROR: Duration = Duration::from_secs(1);
@@ -97,6 +99,7 @@ pub struct Daemon<'a> {
     /// When the code of the start is to be forgotten.
     pub(crate) settled_at: Option<Instant>,
     pub(crate) looked: Option<Instant>,
+    pub(crate) looks: Bucket,
     /// Whether the last look ended with an error.
     pub(crate) failed: bool,
     /// When it ends, once a signal has said so: a router tells its hosts before.
@@ -147,6 +150,7 @@ impl<'a> Daemon<'a> {
             look_at: None,
             settled_at: None,
             looked: None,
+            looks: Bucket::new(LOOKS, SETTLE),
             failed: false,
             ends_by: None,
         }
@@ -307,8 +311,12 @@ impl<'a> Daemon<'a> {
 
     /// Has the kernel's state looked at: at once, or after a while if that was just done.
     pub(crate) fn look_soon(&mut self, now: Instant) {
-        let pace = if self.failed { SETTLE_AFTER_ERROR } else { SETTLE };
-        let at = self.looked.and_then(|at| at.checked_add(pace)).map_or(now, |at| at.max(now));
+        let at = if self.failed {
+            self.looked.and_then(|at| at.checked_add(SETTLE_AFTER_ERROR))
+        } else {
+            self.looks.wait(now).and_then(|wait| now.checked_add(wait))
+        };
+        let at = at.map_or(now, |at| at.max(now));
         self.look_at = Some(self.look_at.map_or(at, |due| due.min(at)));
     }
 
