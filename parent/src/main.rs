@@ -14,6 +14,7 @@ use isatapd::exit::{Exit, Fatal};
 use isatapd::files::Files;
 use isatapd::kernel::{KernelError, Monitor, Netlink, Prl, TUN_DEVICE, has_tun};
 use isatapd::lock::Lock;
+use isatapd::notify::Notify;
 use isatapd::pidfile::PidFile;
 use isatapd::router::Forwarding;
 use isatapd::run::{Daemon, Resources, signals};
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
 
 fn serve(options: Options, kept: &Kept, readiness: &mut Option<Readiness>) -> Result<(), Fatal> {
     isatapd::log::start(&options, kept);
+    let notify = Notify::new(kept);
     // P4
     if !geteuid().is_root() {
         return Err(Fatal::new(Exit::NoPermission, "must be started by root"));
@@ -95,7 +97,7 @@ fn serve(options: Options, kept: &Kept, readiness: &mut Option<Readiness>) -> Re
         .map_err(|error| Fatal::new(Exit::Os, format!("sandbox: {error}")))?;
     log::debug!("sandbox: {status}");
     // P13, P14
-    let with = Resources { netlink, has, prl, monitor, files, control, signals, plan };
+    let with = Resources { netlink, has, prl, monitor, files, control, signals, notify, plan };
     let ended = Daemon::new(options, with, child, readiness).run();
     drop(pid_file);
     ended

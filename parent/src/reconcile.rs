@@ -63,6 +63,7 @@ impl Daemon<'_> {
     fn say_waits(&mut self, what: String, now: Instant) {
         if self.said.waits.as_ref() != Some(&what) {
             let line = format!("{}: waits: {what}", self.options.name);
+            self.with.notify.status(&format!("waits: {what}"));
             self.log.caused(Level::Warning, &line, now);
             self.said.waits = Some(what);
             if !self.located {

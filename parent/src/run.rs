@@ -24,6 +24,7 @@ use crate::exit::{Exit, Fatal};
 use crate::files::{Files, Opened};
 use crate::kernel::{Changes, Link, Monitor, Netlink, Prl};
 use crate::log::ChildLog;
+use crate::notify::Notify;
 use crate::policy::Routers;
 use crate::supervise::Restart;
 use crate::tunnel::Tunnel;
@@ -57,6 +58,8 @@ pub struct Resources {
     pub control: Control,
     /// SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD.
     pub signals: SignalFd,
+    /// Who manages us.
+    pub notify: Notify,
     /// How to start a child.
     pub plan: Plan,
 }
@@ -161,6 +164,7 @@ impl<'a> Daemon<'a> {
     pub fn run(mut self) -> Result<(), Fatal> {
         self.introduce();
         let ended = self.serve_until_told();
+        self.with.notify.stopping();
         if let Some(mut child) = self.child.take() {
             child.kill();
         }
@@ -189,7 +193,9 @@ impl<'a> Daemon<'a> {
 
     /// The start is over: the tunnel is there, or what it waits for has been said.
     pub(crate) fn ready(&mut self) -> Result<(), Fatal> {
-        self.started = true;
+        if !std::mem::replace(&mut self.started, true) {
+            self.with.notify.ready();
+        }
         self.readiness.take().map_or(Ok(()), Readiness::ready)
     }
 
@@ -219,6 +225,7 @@ impl<'a> Daemon<'a> {
                 forget_startup_code();
             }
             self.mind_child(now)?;
+            self.with.notify.alive(now);
         }
     }
 
@@ -230,6 +237,7 @@ impl<'a> Daemon<'a> {
             self.settled_at,
             self.ends_by,
             self.child_due(),
+            self.with.notify.due(),
             pause.and_then(|p| now.checked_add(p)),
         ];
         let next = due.into_iter().flatten().min().map(|at| at.saturating_duration_since(now));
