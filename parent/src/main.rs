@@ -15,6 +15,7 @@ use isatapd::exit::{Exit, Fatal};
 use isatapd::files::Files;
 use isatapd::kernel::{KernelError, Monitor, Netlink, Prl, TUN_DEVICE, has_tun};
 use isatapd::lock::Lock;
+use isatapd::notify::Notify;
 use isatapd::pidfile::PidFile;
 use isatapd::router::Forwarding;
 use isatapd::run::{Daemon, Resources, signals};
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
 
 fn serve(options: Options, kept: &Kept, readiness: &mut Option<Readiness>) -> Result<(), Fatal> {
     isatapd::log::start(&options, kept);
+    let notify = Notify::new(kept);
     // P4
     if !geteuid().is_root() {
         return Err(Fatal::new(Exit::NoPermission, "must be started by root"));
@@ -99,7 +101,8 @@ fn serve(options: Options, kept: &Kept, readiness: &mut Option<Readiness>) -> Re
         .map_err(|error| Fatal::new(Exit::Os, format!("sandbox: {error}")))?;
     log::debug!("sandbox: {status}");
     // P13, P14
-    let with = Resources { netlink, has, prl, monitor, files, control, signals, plan, sockets };
+    let with =
+        Resources { netlink, has, prl, monitor, files, control, signals, notify, plan, sockets };
     let ended = Daemon::new(options, with, child, readiness).run();
     drop(pid_file);
     ended

@@ -22,6 +22,7 @@ impl Daemon<'_> {
     /// Looks at the kernel's state and follows it. Only an error that ends the start is an error.
     pub(crate) fn look(&mut self, now: Instant) -> Result<(), Fatal> {
         (self.look_at, self.looked) = (None, Some(now));
+        self.looks.take(now);
         if std::mem::take(&mut self.network_changed) || self.forwarding != forwards() {
             self.tell_link();
         }
@@ -62,6 +63,7 @@ impl Daemon<'_> {
     fn say_waits(&mut self, what: String, now: Instant) {
         if self.said.waits.as_ref() != Some(&what) {
             let line = format!("{}: waits: {what}", self.options.name);
+            self.with.notify.status(&format!("waits: {what}"));
             self.log.caused(Level::Warning, &line, now);
             self.said.waits = Some(what);
             if !self.located {

@@ -150,8 +150,13 @@ fn open_protocol_41(
     if let Some(ttl) = ttl {
         setsockopt(&socket, sockopt::Ipv4Ttl, &ttl.get().into())?;
     }
-    sys::set_receive_buffer_force(fd, TUNNEL_RECEIVE_BUFFER).map_err(|e| errno(&e))?;
-    setsockopt(&socket, sockopt::SndBufForce, &TUNNEL_SEND_BUFFER)?;
+    // In a user namespace only up to the system's limit: bursts are then lost earlier.
+    if sys::set_receive_buffer_force(fd, TUNNEL_RECEIVE_BUFFER).is_err() {
+        setsockopt(&socket, sockopt::RcvBuf, &usize::try_from(TUNNEL_RECEIVE_BUFFER).unwrap_or(0))?;
+    }
+    if setsockopt(&socket, sockopt::SndBufForce, &TUNNEL_SEND_BUFFER).is_err() {
+        setsockopt(&socket, sockopt::SndBuf, &TUNNEL_SEND_BUFFER)?;
+    }
     sys::attach_locked_filter(fd, filter).map_err(|e| errno(&e))?;
     Ok(socket)
 }
