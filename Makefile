@@ -60,7 +60,9 @@ uninstall:
 	$(RM) $(patsubst man/%,$(DESTDIR)$(MANDIR)/man8/%,$(wildcard man/*.8))
 	for d in $(DIST); do $(RM) $(DESTDIR)$(LIBDIR)/$${d#*:} || exit; done
 
-demo: build
+demo:
+	tests/prepare demo
+	$(MAKE) build
 	tests/lab/demo $(abspath $(RELEASE))
 
 test:

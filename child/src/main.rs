@@ -26,11 +26,10 @@ use crate::io::Io;
 use crate::run::run;
 use crate::uplink::Uplink;
 
-/// Descriptors at the most: 0 to 2, IPC, timer, the pair between the threads; those of the data path;
-/// two for each router; DNS; the control socket, its clients and one to turn away; those of two
-/// events, as the packet loop may still have to take one.
-const DESCRIPTORS: usize =
-    7 + MAX_FDS + 2 * MAX_ROUTERS + MAX_DNS_SOCKETS + control::MOST + 2 + 2 * MAX_FDS;
+/// Descriptors at the most: 0 to 2, IPC, protocol 41, timer, the pair between the threads, TUN; two for
+/// each router; DNS; the control socket, its clients and one to turn away; those of two events, as
+/// the packet loop may still have to take one.
+const DESCRIPTORS: usize = 10 + 2 * MAX_ROUTERS + MAX_DNS_SOCKETS + control::MOST + 2 + 2 * MAX_FDS;
 /// EX_OSERR of sysexits.h: the system said no.
 const EX_OSERR: u8 = 71;
 

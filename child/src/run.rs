@@ -149,7 +149,7 @@ fn obey(io: &mut Io, engine: &mut Engine, event: Event, fds: Vec<OwnedFd>) -> io
         Event::Done { seq, outcome } => Input::Done { seq, outcome },
         Event::Command(command) => Input::Command(command),
         Event::DataPath(path) => {
-            io.attach(Ends { tun: next()?, whole: next()?, fragmenting: next()? });
+            io.attach(Ends::new(next()?));
             Input::DataPath(path)
         }
         Event::Surroundings(around) => Input::Surroundings(around),

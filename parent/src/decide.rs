@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use isatapd_proto::{Backend, Level, Mtu, RouterWish, UnicastV4};
-use log::{info, warn};
+use log::warn;
 
 use crate::backend;
 use crate::device::{mtu_method, tun_mtu};
@@ -150,9 +150,9 @@ impl Daemon<'_> {
                 "sit0 is up: the kernel takes IPv6 out of IPv4 from anybody, past the checks of \
                  isatapd; set it down"
             ),
-            Some(link) if matches!(link.kind, Kind::Sit(_)) => info!(
-                "the module sit is loaded: the kernel also answers the tunnel's packets, by ICMP \
-                 port unreachable, which does no harm; unload it to be rid of that"
+            Some(link) if matches!(link.kind, Kind::Sit(_)) => warn!(
+                "the module sit is loaded: the kernel answers the tunnel's packets too, by ICMP port \
+                 unreachable, and their senders may take that seriously; unload it"
             ),
             _ => {}
         }
@@ -164,7 +164,10 @@ impl Daemon<'_> {
     }
 
     pub(crate) fn say_left_out(&mut self, choice: &Choice, now: Instant) {
-        let lines: Vec<_> = choice.left_out.iter().map(line).collect();
+        // A router is in its site's list, as it should be.
+        let is_router = self.is_router();
+        let said = choice.left_out.iter().filter(|l| !(is_router && l.1 == LeftOut::Ourselves));
+        let lines: Vec<_> = said.map(line).collect();
         if self.said.left_out != lines {
             for line in &lines {
                 self.log.caused(Level::Warning, &format!("{line}; it is not used"), now);

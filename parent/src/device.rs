@@ -1,12 +1,10 @@
 //! What carries the tunnel's packets: the kernel, or the child behind a TUN interface.
 
-use std::io;
 use std::os::fd::OwnedFd;
 
 use isatapd_proto::{Backend, DataPath, Mtu, MtuMethod};
 
-use crate::kernel::{KernelError, TunnelSpec};
-use crate::sockets::{Protocol41, protocol_41};
+use crate::kernel::TunnelSpec;
 
 /// MTU of a tunnel of the static method unless told otherwise (RFC 4213 section 3.2.1).
 const STATIC_MTU: u16 = 1280;
@@ -19,14 +17,8 @@ const IPV4_HEADER: u32 = 20;
 pub enum Device {
     /// The kernel: a `sit` interface.
     Sit,
-    /// The child. What it needs is kept here, so that packets wait while it is replaced.
-    Tun(Tun),
-}
-
-/// The descriptors of the data path.
-pub struct Tun {
-    queue: OwnedFd,
-    sockets: Protocol41,
+    /// The child. The interface's queue is kept here too, so that packets wait while it is replaced.
+    Tun(OwnedFd),
 }
 
 impl Device {
@@ -36,25 +28,6 @@ impl Device {
             Self::Sit => Backend::Kernel,
             Self::Tun(_) => Backend::Tun,
         }
-    }
-}
-
-impl Tun {
-    /// With sockets at the locator of `spec`.
-    pub fn new(queue: OwnedFd, spec: &TunnelSpec) -> Result<Self, KernelError> {
-        Ok(Self { queue, sockets: protocol_41(spec)? })
-    }
-
-    /// New sockets, as `spec` has it now.
-    pub fn change(&mut self, spec: &TunnelSpec) -> Result<(), KernelError> {
-        self.sockets = protocol_41(spec)?;
-        Ok(())
-    }
-
-    /// Copies for a child.
-    pub fn descriptors(&self) -> io::Result<Vec<OwnedFd>> {
-        let Protocol41 { whole, fragmenting } = &self.sockets;
-        [&self.queue, whole, fragmenting].into_iter().map(OwnedFd::try_clone).collect()
     }
 }
 

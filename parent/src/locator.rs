@@ -42,9 +42,12 @@ pub enum LeftOut {
 }
 
 impl Choice {
-    /// Whether all routers that are reached from the locator have the same next hop.
+    /// Whether all routers that can be reached are reached from the locator by the same next hop.
     pub fn has_one_next_hop(&self) -> bool {
-        self.left_out.iter().all(|(_, why)| *why != LeftOut::OtherNextHop)
+        !self
+            .left_out
+            .iter()
+            .any(|(_, why)| matches!(why, LeftOut::OtherNextHop | LeftOut::OtherLocator(_)))
     }
 }
 
@@ -64,11 +67,12 @@ pub fn choose(
         match (path, chosen) {
             (Err(why), _) => left_out.push((wish.router, *why)),
             (Ok((path, locator)), Some((best, source))) => {
-                if *locator != source {
+                if backend == Backend::Tun {
+                    // From our locator, whichever address the kernel would prefer.
+                    members.push(*wish);
+                } else if *locator != source {
                     left_out.push((wish.router, LeftOut::OtherLocator(locator.get())));
-                } else if backend == Backend::Tun
-                    || (path.oif, path.gateway) == (best.oif, best.gateway)
-                {
+                } else if (path.oif, path.gateway) == (best.oif, best.gateway) {
                     members.push(*wish);
                 } else {
                     left_out.push((wish.router, LeftOut::OtherNextHop));
@@ -170,8 +174,8 @@ mod tests {
         assert_eq!(choose(Some(9), Backend::Kernel), choice);
         // The child's own data path takes them all.
         let tun = choose(None, Backend::Tun);
-        assert_eq!(tun.routers, [router(1, 102), router(5, 104), router(6, 105)]);
-        assert!(tun.has_one_next_hop() && tun.left_out.len() == 4);
+        assert_eq!(tun.routers, [router(1, 102), router(4, 103), router(5, 104), router(6, 105)]);
+        assert!(!choice.has_one_next_hop() && tun.left_out.len() == 3);
     }
 
     #[test]

@@ -10,13 +10,16 @@ use isatapd::child::Child;
 use isatapd::cli::{self, BackendChoice, Options, Stop};
 use isatapd::control::Control;
 use isatapd::daemon::{self, Process, Readiness};
+use isatapd::device::mtu_method;
 use isatapd::exit::{Exit, Fatal};
 use isatapd::files::Files;
 use isatapd::kernel::{KernelError, Monitor, Netlink, Prl, TUN_DEVICE, has_tun};
 use isatapd::lock::Lock;
+use isatapd::notify::Notify;
 use isatapd::pidfile::PidFile;
 use isatapd::router::Forwarding;
 use isatapd::run::{Daemon, Resources, signals};
+use isatapd::sockets::Protocol41;
 use isatapd_security::identity::Identity;
 use isatapd_security::parent::{self, Paths};
 use isatapd_security::spawn::{EmptyRoot, Plan, Program};
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
 
 fn serve(options: Options, kept: &Kept, readiness: &mut Option<Readiness>) -> Result<(), Fatal> {
     isatapd::log::start(&options, kept);
+    let notify = Notify::new(kept);
     // P4
     if !geteuid().is_root() {
         return Err(Fatal::new(Exit::NoPermission, "must be started by root"));
@@ -85,7 +89,9 @@ fn serve(options: Options, kept: &Kept, readiness: &mut Option<Readiness>) -> Re
     let _forwarding = options.forward.then(Forwarding::switch_on).transpose()?;
     // P9 to P11: the child.
     let root = EmptyRoot::new().map_err(os("/run"))?;
-    let plan = Plan { program, root, identity };
+    let sockets = protocol_41(&options, has).map_err(kernel)?;
+    let copies = sockets.as_ref().map(Protocol41::copies).transpose().map_err(os("dup"))?;
+    let plan = Plan { program, root, identity, protocol_41: copies };
     let child = Child::start(&plan, Instant::now())
         .map_err(|error| Fatal::new(Exit::Os, format!("isatapd-child: {error}")))?;
     let files = Files::watch().map_err(os("inotify"))?;
@@ -95,7 +101,8 @@ fn serve(options: Options, kept: &Kept, readiness: &mut Option<Readiness>) -> Re
         .map_err(|error| Fatal::new(Exit::Os, format!("sandbox: {error}")))?;
     log::debug!("sandbox: {status}");
     // P13, P14
-    let with = Resources { netlink, has, prl, monitor, files, control, signals, plan };
+    let with =
+        Resources { netlink, has, prl, monitor, files, control, signals, notify, plan, sockets };
     let ended = Daemon::new(options, with, child, readiness).run();
     drop(pid_file);
     ended
@@ -134,6 +141,13 @@ fn look_for_tunnels(options: &Options, netlink: &mut Netlink) -> Result<Has, Fat
         Ok(_) => Ok(has),
         Err(lacks) => Err(Fatal::new(Exit::Unavailable, lacks.to_string())),
     }
+}
+
+/// The sockets that the child needs if it may ever have to encapsulate.
+fn protocol_41(options: &Options, has: Has) -> Result<Option<Protocol41>, KernelError> {
+    let may = has.tun && options.backend != BackendChoice::Kernel;
+    let method = mtu_method(options.pmtu_discovery);
+    may.then(|| Protocol41::open(options.ttl, method)).transpose()
 }
 
 /// What the parent may still reach in the file system.

@@ -12,7 +12,7 @@ use crate::decide::Lack;
 use crate::exit::{Exit, Fatal};
 use crate::kernel::{KernelError, Kind, Link, TunnelSpec, forwards};
 use crate::run::Daemon;
-use crate::sockets;
+use crate::sockets::{self, Protocol41};
 use crate::tunnel::{Found, Tunnel};
 
 /// After an error the kernel's state is looked at again by itself, besides when it changes.
@@ -22,6 +22,7 @@ impl Daemon<'_> {
     /// Looks at the kernel's state and follows it. Only an error that ends the start is an error.
     pub(crate) fn look(&mut self, now: Instant) -> Result<(), Fatal> {
         (self.look_at, self.looked) = (None, Some(now));
+        self.looks.take(now);
         if std::mem::take(&mut self.network_changed) || self.forwarding != forwards() {
             self.tell_link();
         }
@@ -62,6 +63,7 @@ impl Daemon<'_> {
     fn say_waits(&mut self, what: String, now: Instant) {
         if self.said.waits.as_ref() != Some(&what) {
             let line = format!("{}: waits: {what}", self.options.name);
+            self.with.notify.status(&format!("waits: {what}"));
             self.log.caused(Level::Warning, &line, now);
             self.said.waits = Some(what);
             if !self.located {
@@ -73,6 +75,9 @@ impl Daemon<'_> {
     fn lose_locator(&mut self) {
         if self.located {
             self.located = false;
+            if let Some(Err(error)) = self.with.sockets.as_ref().map(Protocol41::park) {
+                error!("{error}");
+            }
             self.forget_sockets();
             self.tell_link();
         }
@@ -207,18 +212,19 @@ impl Daemon<'_> {
         Ok(!kept)
     }
 
-    /// Gives the child the descriptors of the data path.
+    /// Has the child's sockets of protocol 41 follow the tunnel, and gives it the interface's queue.
     pub(crate) fn follow_path(&mut self) -> Result<(), KernelError> {
+        let (Some(tunnel), Some(sockets)) = (&self.tunnel, &self.with.sockets) else {
+            return Ok(());
+        };
         if self.has_path {
             return Ok(());
         }
-        match self.tunnel.as_ref().and_then(Tunnel::data_path) {
-            None => {}
-            Some(Ok((path, fds))) => {
-                self.tell(&Event::DataPath(path), fds);
-                self.has_path = true;
-            }
-            Some(Err(error)) => return Err(copy_failed(&error)),
+        if let Some(path) = tunnel.data_path() {
+            sockets.point(tunnel.spec().local, tunnel.spec().link)?;
+            let (path, queue) = path.map_err(|error| copy_failed(&error))?;
+            self.tell(&Event::DataPath(path), vec![queue]);
+            self.has_path = true;
         }
         Ok(())
     }
@@ -244,7 +250,7 @@ impl Daemon<'_> {
 fn copy_failed(error: &io::Error) -> KernelError {
     KernelError {
         object: "data path".to_owned(),
-        action: "copy the descriptors",
+        action: "copy the descriptor",
         errno: Errno::from_raw(error.raw_os_error().unwrap_or_default()),
         hint: String::new(),
     }

@@ -24,15 +24,19 @@ use crate::exit::{Exit, Fatal};
 use crate::files::{Files, Opened};
 use crate::kernel::{Changes, Link, Monitor, Netlink, Prl};
 use crate::log::ChildLog;
+use crate::notify::Notify;
 use crate::policy::Routers;
+use crate::sockets::Protocol41;
 use crate::supervise::Restart;
 use crate::tunnel::Tunnel;
 
 /// Requests of the child served in one turn.
 const TURN: usize = 32;
-/// Looks at the kernel's state are this far apart at least, but for the first: a storm of events
-/// or wishes costs no more than that. Nor is the child served for longer in one turn.
+/// Looks at the kernel's state are this far apart, but for the first few, which are for what comes
+/// together at a start or a change: a storm of events or wishes costs no more than that. Nor is the
+/// child served for longer in one turn.
 const SETTLE: Duration = Duration::from_millis(50);
+const LOOKS: u32 = 5;
 
 /// The same after an error: what fails may make events of its own.
 const SETTLE_AFTER_ERROR: Duration = Duration::from_secs(1);
@@ -55,8 +59,12 @@ pub struct Resources {
     pub control: Control,
     /// SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD.
     pub signals: SignalFd,
+    /// Who manages us.
+    pub notify: Notify,
     /// How to start a child.
     pub plan: Plan,
+    /// The child's sockets of protocol 41; none if the kernel is always to encapsulate.
+    pub sockets: Option<Protocol41>,
 }
 
 /// The parent.
@@ -97,6 +105,7 @@ pub struct Daemon<'a> {
     /// When the code of the start is to be forgotten.
     pub(crate) settled_at: Option<Instant>,
     pub(crate) looked: Option<Instant>,
+    pub(crate) looks: Bucket,
     /// Whether the last look ended with an error.
     pub(crate) failed: bool,
     /// When it ends, once a signal has said so: a router tells its hosts before.
@@ -147,6 +156,7 @@ impl<'a> Daemon<'a> {
             look_at: None,
             settled_at: None,
             looked: None,
+            looks: Bucket::new(LOOKS, SETTLE),
             failed: false,
             ends_by: None,
         }
@@ -157,6 +167,7 @@ impl<'a> Daemon<'a> {
     pub fn run(mut self) -> Result<(), Fatal> {
         self.introduce();
         let ended = self.serve_until_told();
+        self.with.notify.stopping();
         if let Some(mut child) = self.child.take() {
             child.kill();
         }
@@ -185,7 +196,9 @@ impl<'a> Daemon<'a> {
 
     /// The start is over: the tunnel is there, or what it waits for has been said.
     pub(crate) fn ready(&mut self) -> Result<(), Fatal> {
-        self.started = true;
+        if !std::mem::replace(&mut self.started, true) {
+            self.with.notify.ready();
+        }
         self.readiness.take().map_or(Ok(()), Readiness::ready)
     }
 
@@ -215,6 +228,7 @@ impl<'a> Daemon<'a> {
                 forget_startup_code();
             }
             self.mind_child(now)?;
+            self.with.notify.alive(now);
         }
     }
 
@@ -226,6 +240,7 @@ impl<'a> Daemon<'a> {
             self.settled_at,
             self.ends_by,
             self.child_due(),
+            self.with.notify.due(),
             pause.and_then(|p| now.checked_add(p)),
         ];
         let next = due.into_iter().flatten().min().map(|at| at.saturating_duration_since(now));
@@ -307,8 +322,12 @@ impl<'a> Daemon<'a> {
 
     /// Has the kernel's state looked at: at once, or after a while if that was just done.
     pub(crate) fn look_soon(&mut self, now: Instant) {
-        let pace = if self.failed { SETTLE_AFTER_ERROR } else { SETTLE };
-        let at = self.looked.and_then(|at| at.checked_add(pace)).map_or(now, |at| at.max(now));
+        let at = if self.failed {
+            self.looked.and_then(|at| at.checked_add(SETTLE_AFTER_ERROR))
+        } else {
+            self.looks.wait(now).and_then(|wait| now.checked_add(wait))
+        };
+        let at = at.map_or(now, |at| at.max(now));
         self.look_at = Some(self.look_at.map_or(at, |due| due.min(at)));
     }
 

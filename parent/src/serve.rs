@@ -125,6 +125,12 @@ impl Daemon<'_> {
     }
 
     fn report(&mut self, state: State, now: Instant) -> Result<(), Fatal> {
+        self.with.notify.status(match state {
+            State::AwaitingNames => "waits for a name of a router to have an address",
+            State::AwaitingRouters => "waits for a router to answer",
+            State::Working => "works",
+            State::Finished => "ends",
+        });
         match state {
             // There is nothing more to start; the child has said which names are unknown.
             State::AwaitingNames => self.ready(),

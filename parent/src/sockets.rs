@@ -1,9 +1,11 @@
 //! Sockets for the child, which can make none: each is bound, filtered and connected here.
 
+use std::io;
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::num::{NonZeroU8, NonZeroU32};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use isatapd_proto::{MtuMethod, Transport};
+use isatapd_proto::{MtuMethod, Transport, UnicastV4};
 use isatapd_security::sys;
 use nix::errno::Errno;
 use nix::libc::sock_filter;
@@ -12,8 +14,7 @@ use nix::sys::socket::{
     SockaddrStorage, bind, connect, recv, setsockopt, socket, sockopt,
 };
 
-use crate::device::mtu_method;
-use crate::kernel::{IfIndex, KernelError, TunnelSpec};
+use crate::kernel::{IfIndex, KernelError};
 
 const FLAGS: SockFlag = SockFlag::SOCK_CLOEXEC.union(SockFlag::SOCK_NONBLOCK);
 
@@ -25,6 +26,8 @@ const RECEIVE_BUFFER: usize = 65_536;
 const TUNNEL_RECEIVE_BUFFER: u32 = 2 << 20;
 /// Octets of packets that may wait for a slow link.
 const TUNNEL_SEND_BUFFER: usize = 1 << 20;
+/// The number of the loopback interface (LOOPBACK_IFINDEX of the kernel).
+const LOOPBACK: NonZeroU32 = NonZeroU32::MIN;
 /// Packets thrown away at the start; the socket is closed if more have come.
 const STRAYS: usize = 1024;
 
@@ -33,12 +36,8 @@ const STRAYS: usize = 1024;
 /// limit). The kernel fills in the checksum (RFC 3542 section 3.1). The tunnel must be up with its
 /// link-local address, which becomes the source.
 pub fn router_socket(tunnel: IfIndex, router: Ipv6Addr) -> Result<OwnedFd, KernelError> {
-    open_router_socket(tunnel, router).map_err(|errno| KernelError {
-        object: format!("router {router}"),
-        action: "open a socket",
-        errno,
-        hint: String::new(),
-    })
+    open_router_socket(tunnel, router)
+        .map_err(|errno| failed(format!("router {router}"), "open a socket", errno))
 }
 
 fn open_router_socket(tunnel: IfIndex, router: Ipv6Addr) -> Result<OwnedFd, Errno> {
@@ -69,38 +68,74 @@ fn throw_away_strays(socket: &OwnedFd) -> Result<(), Errno> {
     Err(Errno::ENOBUFS)
 }
 
-/// The sockets of the data path: raw, IPv4, protocol 41, bound to the locator.
+/// The sockets of the data path: raw, IPv4, protocol 41. Each child has them from its start on,
+/// whatever becomes of the tunnel.
 #[derive(Debug)]
 pub struct Protocol41 {
     /// Receives what has IPv6 inside. With the dynamic method it never fragments, with the static
     /// one it is not sent by.
-    pub whole: OwnedFd,
+    whole: OwnedFd,
     /// Lets packets be fragmented, and receives nothing.
-    pub fragmenting: OwnedFd,
+    fragmenting: OwnedFd,
 }
 
-/// Opens both as `spec` has it. The locator must be an address of this host.
-pub fn protocol_41(spec: &TunnelSpec) -> Result<Protocol41, KernelError> {
-    let open = || {
-        let whole = match mtu_method(spec.pmtudisc) {
-            MtuMethod::Dynamic => sys::Fragments::Never,
-            MtuMethod::Static => sys::Fragments::Allowed,
+impl Protocol41 {
+    /// Opens both, with this TTL if it is fixed. They reach no other host yet.
+    pub fn open(ttl: Option<NonZeroU8>, method: MtuMethod) -> Result<Self, KernelError> {
+        let open = || {
+            let whole = match method {
+                MtuMethod::Dynamic => sys::Fragments::Never,
+                MtuMethod::Static => sys::Fragments::Allowed,
+            };
+            let nothing = sys::nothing_filter();
+            Ok(Self {
+                whole: open_protocol_41(ttl, whole, &sys::ipv6_inside_filter())?,
+                fragmenting: open_protocol_41(ttl, sys::Fragments::Allowed, &nothing)?,
+            })
         };
-        Ok(Protocol41 {
-            whole: open_protocol_41(spec, whole, &sys::ipv6_inside_filter())?,
-            fragmenting: open_protocol_41(spec, sys::Fragments::Allowed, &sys::nothing_filter())?,
-        })
-    };
-    open().map_err(|errno| KernelError {
-        object: format!("locator {}", spec.local),
-        action: "open a socket",
-        errno,
-        hint: String::new(),
-    })
+        open().map_err(|errno| failed("protocol 41".to_owned(), "open a socket", errno))
+    }
+
+    /// Has them send from and receive at the locator, which must be an address of this host, by
+    /// `link` or any. What came for another is still there to be received.
+    pub fn point(&self, locator: UnicastV4, link: Option<IfIndex>) -> Result<(), KernelError> {
+        let address = SockaddrIn::from(SocketAddrV4::new(locator.get(), 0));
+        let point = |socket: &OwnedFd| {
+            bind(socket.as_raw_fd(), &address)?;
+            let link = link.map(IfIndex::nonzero);
+            sys::bind_to_interface(socket.as_fd(), link).map_err(|e| errno(&e))
+        };
+        [&self.whole, &self.fragmenting]
+            .into_iter()
+            .try_for_each(point)
+            .map_err(|errno| failed(format!("locator {locator}"), "bind a socket", errno))
+    }
+
+    /// Has them reach no other host.
+    pub fn park(&self) -> Result<(), KernelError> {
+        [&self.whole, &self.fragmenting]
+            .into_iter()
+            .try_for_each(park)
+            .map_err(|errno| failed("protocol 41".to_owned(), "bind a socket", errno))
+    }
+
+    /// Copies for the children: what is done to these is done to those.
+    pub fn copies(&self) -> io::Result<[OwnedFd; 2]> {
+        Ok([self.whole.try_clone()?, self.fragmenting.try_clone()?])
+    }
+}
+
+fn failed(object: String, action: &'static str, errno: Errno) -> KernelError {
+    KernelError { object, action, errno, hint: String::new() }
+}
+
+/// By the loopback interface only, which is always there; 127.0.0.1 is so only while that is up.
+fn park(socket: &OwnedFd) -> Result<(), Errno> {
+    sys::bind_to_interface(socket.as_fd(), Some(LOOPBACK)).map_err(|e| errno(&e))
 }
 
 fn open_protocol_41(
-    spec: &TunnelSpec,
+    ttl: Option<NonZeroU8>,
     fragments: sys::Fragments,
     filter: &[sock_filter],
 ) -> Result<OwnedFd, Errno> {
@@ -108,18 +143,20 @@ fn open_protocol_41(
     let fd = socket.as_fd();
     // From its making on it receives from everywhere: that ends here, and what has come goes.
     sys::attach_filter(fd, &sys::nothing_filter()).map_err(|e| errno(&e))?;
-    bind(socket.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(spec.local.get(), 0)))?;
-    if let Some(link) = spec.link {
-        sys::bind_to_interface(fd, link.nonzero()).map_err(|e| errno(&e))?;
-    }
+    park(&socket)?;
     throw_away_strays(&socket)?;
     sys::set_fragments(fd, fragments).map_err(|e| errno(&e))?;
     setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?;
-    if let Some(ttl) = spec.ttl {
+    if let Some(ttl) = ttl {
         setsockopt(&socket, sockopt::Ipv4Ttl, &ttl.get().into())?;
     }
-    sys::set_receive_buffer_force(fd, TUNNEL_RECEIVE_BUFFER).map_err(|e| errno(&e))?;
-    setsockopt(&socket, sockopt::SndBufForce, &TUNNEL_SEND_BUFFER)?;
+    // In a user namespace only up to the system's limit: bursts are then lost earlier.
+    if sys::set_receive_buffer_force(fd, TUNNEL_RECEIVE_BUFFER).is_err() {
+        setsockopt(&socket, sockopt::RcvBuf, &usize::try_from(TUNNEL_RECEIVE_BUFFER).unwrap_or(0))?;
+    }
+    if setsockopt(&socket, sockopt::SndBufForce, &TUNNEL_SEND_BUFFER).is_err() {
+        setsockopt(&socket, sockopt::SndBuf, &TUNNEL_SEND_BUFFER)?;
+    }
     sys::attach_locked_filter(fd, filter).map_err(|e| errno(&e))?;
     Ok(socket)
 }
@@ -139,6 +176,6 @@ pub fn dns_socket(server: SocketAddr, transport: Transport) -> Result<OwnedFd, E
     }
 }
 
-fn errno(error: &std::io::Error) -> Errno {
+fn errno(error: &io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(nix::libc::EIO))
 }

@@ -11,7 +11,7 @@ use isatapd_proto::{DataPath, Lifetime, Mtu, RouterWish};
 use log::{debug, warn};
 use nix::errno::Errno;
 
-use crate::device::{Device, Tun, data_path};
+use crate::device::{Device, data_path};
 use crate::kernel::{
     Address, AnyRoute, IfIndex, InterfaceName, KernelError, Link, Netlink, Origin, Prl, Route,
     TunnelSpec, hold_still,
@@ -54,8 +54,7 @@ impl Tunnel {
         begun
     }
 
-    /// Makes a TUN interface in the same way, with the sockets of its data path. Its MTU is that of
-    /// `spec`.
+    /// Makes a TUN interface in the same way. Its MTU is that of `spec`.
     pub fn create_tun(netlink: &mut Netlink, spec: TunnelSpec) -> Result<Self, KernelError> {
         let name = spec.name.clone();
         let mut tunnel = Self::tun_under(netlink, &name, spec)?;
@@ -73,8 +72,7 @@ impl Tunnel {
         // It goes with its descriptor if what follows fails.
         let (index, queue) = netlink.create_tun(name, mtu)?;
         hold_still_if_possible(name)?;
-        let device = Device::Tun(Tun::new(queue, &spec)?);
-        Ok(Self { device, mtu, ..Self::bare(index, spec) })
+        Ok(Self { device: Device::Tun(queue), mtu, ..Self::bare(index, spec) })
     }
 
     /// A TUN interface takes the place of this tunnel: addresses and routes are the same, and there
@@ -168,25 +166,19 @@ impl Tunnel {
         matches!(self.device, Device::Tun(_))
     }
 
-    /// Of a TUN interface: how the child is to send, and the descriptors for it.
-    pub fn data_path(&self) -> Option<io::Result<(DataPath, Vec<OwnedFd>)>> {
-        let Device::Tun(tun) = &self.device else { return None };
-        Some(tun.descriptors().map(|fds| (data_path(&self.spec), fds)))
+    /// Of a TUN interface: how the child is to send, and the queue for it.
+    pub fn data_path(&self) -> Option<io::Result<(DataPath, OwnedFd)>> {
+        let Device::Tun(queue) = &self.device else { return None };
+        Some(queue.try_clone().map(|queue| (data_path(&self.spec), queue)))
     }
 
     /// Gives it another locator, link or MTU, in place: routes and PRL stay, addresses of the old
     /// locator go.
     pub fn change(&mut self, netlink: &mut Netlink, spec: TunnelSpec) -> Result<(), KernelError> {
-        match &mut self.device {
-            Device::Sit => netlink.change_tunnel(self.index, &spec)?,
-            Device::Tun(tun) => {
-                if let Some(mtu) = spec.mtu {
-                    netlink.set_mtu(self.index, mtu)?;
-                }
-                if (TunnelSpec { mtu: self.spec.mtu, ..spec.clone() }) != self.spec {
-                    tun.change(&spec)?;
-                }
-            }
+        match (&self.device, spec.mtu) {
+            (Device::Sit, _) => netlink.change_tunnel(self.index, &spec)?,
+            (Device::Tun(_), Some(mtu)) => netlink.set_mtu(self.index, mtu)?,
+            (Device::Tun(_), None) => {}
         }
         let before = std::mem::replace(&mut self.spec, spec);
         let changed = self

@@ -21,7 +21,7 @@ use isatapd::kernel::{
     InterfaceName, Kind, Monitor, Netlink, OwnAddress, TunnelSpec, forwards, has_tun,
 };
 use isatapd::policy::{Addresses, Facts, Routers, Routes};
-use isatapd::sockets::{Protocol41, protocol_41};
+use isatapd::sockets::Protocol41;
 use isatapd::tunnel::{Found, Tunnel};
 use isatapd_proto::isatap::UBit;
 use isatapd_proto::{
@@ -91,13 +91,13 @@ fn the_interface_is_what_was_asked_for() {
     assert_eq!(addresses(), ["fe80::5efe:a00:2/64"]);
     assert!(!ip("address show dev is0").contains("tentative"));
     assert_eq!(tunnel.state().backend, Backend::Tun);
-    let (path, fds) = tunnel.data_path().unwrap().unwrap();
+    let (path, queue) = tunnel.data_path().unwrap().unwrap();
     let expected = DataPath { ttl: NonZeroU8::new(64), mtu_method: MtuMethod::Dynamic };
-    assert_eq!((path, fds.len()), (expected, 3));
+    assert_eq!(path, expected);
     // It stays as long as anybody has its descriptor, and goes by itself.
     drop(tunnel);
     assert!(netlink.find_link(&spec(2).name).unwrap().is_some());
-    drop(fds);
+    drop(queue);
     assert_eq!(netlink.find_link(&spec(2).name), Ok(None));
 }
 
@@ -112,13 +112,6 @@ fn nobody_elses_interface_is_taken() {
         assert_eq!(ip("link show is0"), before);
         ip("link del is0");
     }
-    // An address that is not there: nothing is left of what did not come to be.
-    let error = Tunnel::create_tun(&mut netlink, spec(9)).err().unwrap();
-    assert_eq!(
-        error.to_string(),
-        "locator 10.0.0.9: cannot open a socket: Cannot assign requested address"
-    );
-    assert_eq!(netlink.find_link(&spec(9).name), Ok(None));
 }
 
 /// An approved PRL, address, default route and prefix on the link.
@@ -200,7 +193,8 @@ fn another_locator_is_another_address_of_the_same_interface() {
     assert_eq!(tunnel.state().mtu.get(), 1400);
     assert_eq!(tunnel.data_path().unwrap().unwrap().0.mtu_method, MtuMethod::Static);
     // What cannot be, changes nothing that is told.
-    assert_eq!(tunnel.change(&mut netlink, spec(9)).unwrap_err().errno, Errno::EADDRNOTAVAIL);
+    ip("link del is0");
+    assert_eq!(tunnel.change(&mut netlink, spec(2)).unwrap_err().errno, Errno::ENODEV);
     assert_eq!(tunnel.spec(), &other);
 }
 
@@ -270,31 +264,31 @@ fn received(socket: &OwnedFd) -> Option<Vec<u8>> {
 #[test]
 fn the_sockets_pass_what_they_should() {
     host();
-    let Protocol41 { whole, fragmenting } = protocol_41(&spec(2)).unwrap();
-    let other = protocol_41(&spec(3)).unwrap();
+    let [whole, fragmenting] = pointed(2, MtuMethod::Dynamic);
+    let [other, other_fragmenting] = pointed(3, MtuMethod::Dynamic);
     for octets in [&b""[..], b"\x45", b"\x50xx", b"\x70xx", b"\0xx"] {
-        send(&other.whole, [10, 0, 0, 2], octets).unwrap();
+        send(&other, [10, 0, 0, 2], octets).unwrap();
         assert_eq!(received(&whole), None, "{octets:?}");
     }
     // To the other address: not ours.
-    send(&other.whole, [10, 0, 0, 3], b"\x60other").unwrap();
+    send(&other, [10, 0, 0, 3], b"\x60other").unwrap();
     assert_eq!(received(&whole), None);
-    send(&other.whole, [10, 0, 0, 2], b"\x60ours").unwrap();
+    send(&other, [10, 0, 0, 2], b"\x60ours").unwrap();
     let packet = received(&whole).unwrap();
     assert_eq!((packet[0], packet[8], packet[9], &packet[20..]), (0x45, 64, 41, &b"\x60ours"[..]));
     assert_eq!(packet[12..20], [10, 0, 0, 3, 10, 0, 0, 2]);
     assert_eq!(packet[6] & 0x40, 0x40, "DF");
-    send(&other.fragmenting, [10, 0, 0, 2], b"\x60ours").unwrap();
+    send(&other_fragmenting, [10, 0, 0, 2], b"\x60ours").unwrap();
     assert_eq!(received(&whole).unwrap()[6] & 0x40, 0, "DF");
     assert_eq!(received(&fragmenting), None);
-    assert_eq!(received(&other.fragmenting), None);
+    assert_eq!(received(&other_fragmenting), None);
 
     // Longer than the link: refused by the one, cut by the other.
     let long = [0x60; 1600];
     assert_eq!(send(&whole, [10, 0, 0, 9], &long), Err(Errno::EMSGSIZE));
     assert_eq!(send(&fragmenting, [10, 0, 0, 9], &long), Ok(1600));
-    let fixed = protocol_41(&TunnelSpec { pmtudisc: false, ..spec(2) }).unwrap();
-    assert_eq!(send(&fixed.whole, [10, 0, 0, 9], &long), Ok(1600));
+    let [fixed, _] = pointed(2, MtuMethod::Static);
+    assert_eq!(send(&fixed, [10, 0, 0, 9], &long), Ok(1600));
 
     // Nobody takes the filters off.
     for socket in [&whole, &fragmenting] {
@@ -310,20 +304,94 @@ fn the_sockets_keep_to_the_link() {
         "link set vb up
         address add 10.0.1.2/24 dev vb",
     );
-    let bound = TunnelSpec { link: Some(index_of("vb")), ..spec(2) };
-    let ours = protocol_41(&bound).unwrap();
-    let other = protocol_41(&spec(3)).unwrap();
+    let ours = sockets(MtuMethod::Dynamic);
+    ours.point(v4(2), Some(index_of("vb"))).unwrap();
+    let [whole, _] = ours.copies().unwrap();
+    let [other, _] = pointed(3, MtuMethod::Dynamic);
     // By lo, as it is the same host.
-    send(&other.whole, [10, 0, 0, 2], b"\x60ours").unwrap();
-    assert_eq!(received(&ours.whole), None);
+    send(&other, [10, 0, 0, 2], b"\x60ours").unwrap();
+    assert_eq!(received(&whole), None);
+    ours.point(v4(2), None).unwrap();
+    send(&other, [10, 0, 0, 2], b"\x60ours").unwrap();
+    assert!(received(&whole).is_some());
+}
+
+/// What a child has follows the locator, without a word to it.
+#[test]
+fn the_sockets_follow_the_locator() {
+    host();
+    // IPv6 would say things of its own accord.
+    fs::write("/proc/sys/net/ipv6/conf/va/disable_ipv6", "1").unwrap();
+    ip("neigh add 10.0.0.9 lladdr 02:00:00:00:00:09 nud permanent dev va");
+    let ours = sockets(MtuMethod::Dynamic);
+    let [whole, fragmenting] = ours.copies().unwrap();
+    let [other, _] = pointed(3, MtuMethod::Dynamic);
+    for _ in 0..2 {
+        // Parked they reach no other host.
+        let before = transmitted("va");
+        for socket in [&whole, &fragmenting] {
+            let _ = send(socket, [10, 0, 0, 9], b"\x60away");
+        }
+        assert_eq!(transmitted("va"), before);
+        ours.point(v4(2), None).unwrap();
+        for socket in [&whole, &fragmenting] {
+            send(socket, [10, 0, 0, 9], b"\x60away").unwrap();
+        }
+        assert_eq!(transmitted("va"), before + 2);
+        assert_eq!(source_of(&fragmenting, &other), [10, 0, 0, 2]);
+        assert_eq!(source_of(&whole, &other), [10, 0, 0, 2]);
+        ours.point(v4(3), None).unwrap();
+        assert_eq!(source_of(&fragmenting, &other), [10, 0, 0, 3]);
+        while received(&whole).is_some() {}
+        // Not an address of ours: all stays as it was.
+        let error = ours.point(v4(9), None).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "locator 10.0.0.9: cannot bind a socket: Cannot assign requested address"
+        );
+        send(&other, [10, 0, 0, 3], b"\x60ours").unwrap();
+        assert!(received(&whole).is_some() && received(&other).is_some());
+        ours.park().unwrap();
+    }
+}
+
+/// A host may have no address at all when it starts, not even 127.0.0.1.
+#[test]
+fn the_sockets_need_no_address() {
+    host();
+    ip("link set lo down");
+    sockets(MtuMethod::Static).park().unwrap();
+}
+
+fn sockets(method: MtuMethod) -> Protocol41 {
+    Protocol41::open(NonZeroU8::new(64), method).unwrap()
+}
+
+fn pointed(last: u8, method: MtuMethod) -> [OwnedFd; 2] {
+    let sockets = sockets(method);
+    sockets.point(v4(last), None).unwrap();
+    sockets.copies().unwrap()
+}
+
+/// How many packets have left by an interface.
+fn transmitted(interface: &str) -> u32 {
+    let shown = ip(&format!("-s link show {interface}"));
+    let counts = shown.lines().skip_while(|line| !line.trim().starts_with("TX:")).nth(1).unwrap();
+    counts.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// The outer source of what `from` sends to 10.0.0.3.
+fn source_of(from: &OwnedFd, at: &OwnedFd) -> [u8; 4] {
+    send(from, [10, 0, 0, 3], b"\x60ours").unwrap();
+    received(at).unwrap()[12..16].try_into().unwrap()
 }
 
 #[test]
 fn packets_for_the_tunnel_come_out_of_the_queue() {
     let mut netlink = host();
     let tunnel = working(&mut netlink);
-    let (_, mut fds) = tunnel.data_path().unwrap().unwrap();
-    let mut queue = fs::File::from(fds.remove(0));
+    let (_, queue) = tunnel.data_path().unwrap().unwrap();
+    let mut queue = fs::File::from(queue);
     let mut packet = [0; 2048];
     // What the kernel says of its own accord (MLD) comes first.
     while queue.read(&mut packet).is_ok() {}

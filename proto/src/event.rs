@@ -29,9 +29,9 @@ pub enum Event {
     /// router sockets are void. Told again, even if it is the same, when the host's IPv4 network has
     /// changed: names that had no answer may have one now.
     Link(Link),
-    /// TUN backend. Three descriptors: the TUN queue; a raw protocol 41 socket, bound to the
-    /// locator, that never fragments; another that fragments and receives nothing. They replace
-    /// those before. After `Link`.
+    /// TUN backend. One descriptor: the TUN queue. It replaces the one before. The sockets of
+    /// protocol 41, which the child has from its start on, are bound to the locator now. After
+    /// `Link`.
     DataPath(DataPath),
     /// TUN backend: what else the host has that the data path goes by; again when it changes.
     Surroundings(Surroundings),

@@ -4,8 +4,8 @@
 pub const MAX_REQUEST: usize = 8192;
 /// Octets of the longest [`Event`](crate::Event) message; 64 router names need 17 KB, search domains 2.
 pub const MAX_EVENT: usize = 24_576;
-/// Descriptors in one event: those of the data path.
-pub const MAX_FDS: usize = 3;
+/// Descriptors in one event: resolv.conf and hosts.
+pub const MAX_FDS: usize = 2;
 /// PRL entries. The kernel walks its list for every packet received and has no limit of its own.
 pub const MAX_ROUTERS: usize = 64;
 /// Names and addresses of routers in the configuration.

@@ -7,6 +7,7 @@ use std::sync::mpsc;
 use std::{process, thread};
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigHandler, Signal};
 use nix::sys::stat::stat;
@@ -17,8 +18,9 @@ pub use crate::seccomp::datapath::RULES as DATA_PATH_RULES;
 
 use crate::caps::Sets;
 use crate::failure::{At, ConfineError, Failure};
+use crate::protocol_41::{self, FRAGMENTING_FD};
 use crate::seccomp;
-use crate::{CHILD_FD, Status, landlock, limits, prctl, wash};
+use crate::{Status, landlock, limits, prctl, wash};
 
 /// Octets of the data-path thread's stack.
 const STACK: usize = 256 << 10;
@@ -44,9 +46,10 @@ pub struct Complete {
 
 /// Proves that nothing of root is left, then gives up the rest: limits, memory that can be made
 /// executable, all paths and ports. `descriptors`: how many may be open at once. Comes first in
-/// `main`; only the descriptors up to [`CHILD_FD`] stay open.
+/// `main`; only the descriptors up to [`FRAGMENTING_FD`] stay open.
 pub fn confine(descriptors: u64) -> Result<Confined, ConfineError> {
-    wash::close_from(CHILD_FD.unsigned_abs() + 1).at("close_range")?;
+    wash::close_from(FRAGMENTING_FD.unsigned_abs() + 1).at("close_range")?;
+    prove_fixed_descriptors()?;
     prove_identity()?;
     prove_no_capabilities()?;
     prove_single_thread()?;
@@ -113,6 +116,14 @@ const fn one_heap() -> Result<(), ConfineError> {
 
 fn prove(holds: bool, what: &'static str) -> Result<(), ConfineError> {
     if holds { Ok(()) } else { Err(ConfineError::Proof(what)) }
+}
+
+/// Else a descriptor that comes later would take a number with more rights than it may have.
+fn prove_fixed_descriptors() -> Result<(), Failure> {
+    for descriptor in protocol_41::inherited() {
+        fcntl(descriptor, FcntlArg::F_GETFD).at("fcntl(F_GETFD)")?;
+    }
+    Ok(())
 }
 
 fn prove_identity() -> Result<(), ConfineError> {

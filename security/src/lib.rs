@@ -16,6 +16,7 @@ mod limits;
 mod memory;
 pub mod parent;
 mod prctl;
+pub mod protocol_41;
 pub mod seccomp;
 pub mod spawn;
 mod status;

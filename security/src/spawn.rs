@@ -22,6 +22,7 @@ use thiserror::Error;
 
 use crate::failure::{At, Failure};
 use crate::identity::Identity;
+use crate::protocol_41::{FRAGMENTING_FD, WHOLE_FD};
 use crate::{CHILD_FD, caps, prctl, wash};
 
 /// Numbers from here on are free of those that the child gets.
@@ -97,6 +98,8 @@ pub struct Plan {
     pub root: EmptyRoot,
     /// Who it is.
     pub identity: Identity,
+    /// Its sockets of protocol 41, for [`WHOLE_FD`] and [`FRAGMENTING_FD`]; without, /dev/null.
+    pub protocol_41: Option<[OwnedFd; 2]>,
 }
 
 /// Why there is no child.
@@ -118,6 +121,7 @@ pub enum SpawnError {
 /// What the child needs between fork and exec, at numbers that do not get in each other's way.
 struct Image {
     ipc: OwnedFd,
+    protocol_41: [OwnedFd; 2],
     null: OwnedFd,
     folder: OwnedFd,
     program: OwnedFd,
@@ -127,8 +131,13 @@ struct Image {
 
 impl Image {
     fn new(plan: &Plan, ipc: &OwnedFd, report: &OwnedFd) -> Result<Self, Failure> {
+        let protocol_41 = match &plan.protocol_41 {
+            Some([whole, fragmenting]) => [raise(whole)?, raise(fragmenting)?],
+            None => [raise(&plan.root.null)?, raise(&plan.root.null)?],
+        };
         Ok(Self {
             ipc: raise(ipc)?,
+            protocol_41,
             null: raise(&plan.root.null)?,
             folder: raise(&plan.root.folder)?,
             program: raise(&plan.program)?,
@@ -146,8 +155,8 @@ fn raise(fd: impl AsFd) -> Result<OwnedFd, Failure> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// Starts the child with `ipc` at [`CHILD_FD`] and /dev/null below. When this returns its program
-/// runs, or no child is left.
+/// Starts the child with `ipc` at [`CHILD_FD`], /dev/null below and the sockets of protocol 41 above.
+/// When this returns its program runs, or no child is left.
 pub fn spawn(plan: &Plan, ipc: OwnedFd) -> Result<Pid, SpawnError> {
     let (reader, report) = pipe2(OFlag::O_CLOEXEC).at("pipe2")?;
     let image = Image::new(plan, &ipc, &report)?;
@@ -196,9 +205,12 @@ fn arrange_descriptors(image: &Image) -> Result<(), Failure> {
     for number in 0..CHILD_FD {
         duplicate(&image.null, number).at("dup2")?;
     }
-    duplicate(&image.ipc, CHILD_FD).at("dup2")?;
+    let [whole, fragmenting] = &image.protocol_41;
+    for (fd, number) in [(&image.ipc, CHILD_FD), (whole, WHOLE_FD), (fragmenting, FRAGMENTING_FD)] {
+        duplicate(fd, number).at("dup2")?;
+    }
     // They are needed up to exec, and gone with it.
-    let (first, flags) = (CHILD_FD.unsigned_abs() + 1, libc::CLOSE_RANGE_CLOEXEC);
+    let (first, flags) = (FRAGMENTING_FD.unsigned_abs() + 1, libc::CLOSE_RANGE_CLOEXEC);
     // SAFETY: numbers only, and nothing is closed yet.
     let answer = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, flags) };
     Errno::result(answer).at("close_range").map(drop)

@@ -39,12 +39,14 @@ pub fn counter(namespace: &str, tunnel: &str, name: &str) -> u64 {
     row.and_then(|row| row.get("count")?.as_u64()).unwrap_or(0)
 }
 
-/// The Potential Router List, in numeric order; none as long as nobody answers.
+/// The Potential Router List without this host itself, which is never used, in numeric order; none as
+/// long as nobody answers.
 pub fn routers(namespace: &str, tunnel: &str) -> Vec<Ipv4Addr> {
     let shown = show(namespace, tunnel).unwrap_or_default();
     let rows = shown.get("routers").and_then(Value::as_array).cloned().unwrap_or_default();
     let addresses = rows.iter().map(|r| r.get("address").and_then(Value::as_str).expect("text"));
     let mut found: Vec<Ipv4Addr> = addresses.map(|a| a.parse().expect("IPv4")).collect();
+    found.retain(|router| shown.get("locator") != Some(&Value::from(router.to_string())));
     found.sort();
     found
 }

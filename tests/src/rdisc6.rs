@@ -16,5 +16,6 @@ pub fn ask(namespace: &str, link: &str, source: Ipv6Addr, to: &str) -> Vec<Strin
     let text = String::from_utf8_lossy(&answer.stdout).into_owned();
     let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
     let lines = text.lines().map(words);
-    lines.filter(|line| !line.is_empty() && !line.starts_with("Soliciting")).collect()
+    let progress = |line: &String| line.starts_with("Soliciting") || line == "Timed out.";
+    lines.filter(|line| !line.is_empty() && !progress(line)).collect()
 }

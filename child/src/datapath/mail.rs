@@ -1,18 +1,27 @@
 //! What the control thread leaves for the packet loop.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use isatapd_datapath::Table;
+use isatapd_security::protocol_41;
 
 /// The descriptors that packets pass by: made by the parent, non-blocking.
 pub(crate) struct Ends {
     /// The queue of the TUN interface, without a header before packets.
-    pub(crate) tun: OwnedFd,
+    pub(super) tun: OwnedFd,
     /// A raw socket of protocol 41 that never fragments (DF is set), and receives.
-    pub(crate) whole: OwnedFd,
+    pub(super) whole: BorrowedFd<'static>,
     /// Another that lets packets be fragmented, and receives nothing.
-    pub(crate) fragmenting: OwnedFd,
+    pub(super) fragmenting: BorrowedFd<'static>,
+}
+
+impl Ends {
+    /// A queue, and the sockets that this process was started with.
+    pub(crate) fn new(tun: OwnedFd) -> Self {
+        let [whole, fragmenting] = protocol_41::inherited();
+        Self { tun, whole, fragmenting }
+    }
 }
 
 /// What is new since the mail was taken.

@@ -1,7 +1,7 @@
 //! Moves packets, in batches, as they are judged.
 
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use isatapd_datapath::{
@@ -45,11 +45,11 @@ impl Mover {
     /// From IPv4 to the TUN interface: one batch. What is for the engine goes there.
     pub(super) fn inbound(&mut self, now: Instant, ends: &Ends, room: &mut [u8]) {
         let mut lengths = [0; BATCH];
-        let socket = ends.whole.as_fd();
+        let socket = ends.whole;
         let mut got = receive_datagrams(socket, room, EACH, &mut lengths);
         if got.is_err_and(|errno| errno != Errno::EAGAIN) {
             // It told of a packet that was sent.
-            self.hear_errors(now, ends, &ends.whole);
+            self.hear_errors(now, ends, ends.whole);
             got = receive_datagrams(socket, room, EACH, &mut lengths);
         }
         let buffers = room.chunks_exact_mut(EACH).zip(lengths).take(got.unwrap_or(0));
@@ -129,10 +129,10 @@ impl Mover {
     }
 
     fn send(&mut self, now: Instant, ends: &Ends, fragment: bool, mut list: &[Datagram<'_>]) {
-        let socket = if fragment { &ends.fragmenting } else { &ends.whole };
+        let socket = if fragment { ends.fragmenting } else { ends.whole };
         let mut again = false;
         while let Some((first, others)) = list.split_first() {
-            let refused = match send_datagrams(socket.as_fd(), list) {
+            let refused = match send_datagrams(socket, list) {
                 Ok(sent) => {
                     let (sent, left) = list.split_at_checked(sent).unwrap_or((list, &[]));
                     let octets = sent.iter().map(|datagram| datagram.octets.len()).sum();
@@ -163,7 +163,7 @@ impl Mover {
     }
 
     /// Takes in what became of packets sent by `socket`, one of `ends`.
-    pub(super) fn hear_errors(&mut self, now: Instant, ends: &Ends, socket: &OwnedFd) {
+    pub(super) fn hear_errors(&mut self, now: Instant, ends: &Ends, socket: BorrowedFd<'_>) {
         self.hear(now, ends, socket, &[]);
         if socket.as_raw_fd() == ends.fragmenting.as_raw_fd() {
             // It has nothing to receive but the error that the socket itself keeps.
@@ -171,8 +171,8 @@ impl Mover {
         }
     }
 
-    fn hear(&mut self, now: Instant, ends: &Ends, socket: &OwnedFd, sent: &[u8]) {
-        errors::drain(socket.as_fd(), sent, |failure| self.failed(now, ends, failure));
+    fn hear(&mut self, now: Instant, ends: &Ends, socket: BorrowedFd<'_>, sent: &[u8]) {
+        errors::drain(socket, sent, |failure| self.failed(now, ends, failure));
     }
 
     fn failed(&mut self, now: Instant, ends: &Ends, failure: &Failure<'_>) {

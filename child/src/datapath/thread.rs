@@ -70,8 +70,7 @@ impl Worker {
         let Some(ends) = &self.ends else { return Ok(()) };
         let now = Clock::now()?;
         let (mover, room) = (&mut self.mover, &mut self.room);
-        for (socket, events) in [(&ends.whole, ready.whole), (&ends.fragmenting, ready.fragmenting)]
-        {
+        for (socket, events) in [(ends.whole, ready.whole), (ends.fragmenting, ready.fragmenting)] {
             if events.contains(PollFlags::POLLERR) {
                 mover.hear_errors(now, ends, socket);
             }

@@ -1,7 +1,7 @@
 //! What the child's control thread may ask of the kernel, once it has all that it needs: to wait, and to use, read
 //! and close the descriptors that it was given. It can make no descriptor and name nothing.
 
-use super::{NO_EXEC, Rule, int, null, rule};
+use super::{NO_EXEC, NOT_FIXED, Rule, int, null, rule};
 
 /// The control thread's system calls.
 pub const RULES: &[Rule] = &[
@@ -25,7 +25,7 @@ pub const RULES: &[Rule] = &[
     // Say: only to where the parent has connected the socket.
     rule!(SYS_sendto, [null(4)], "the parent, name servers, routers; never to an address"),
     rule!(SYS_write, [int(0, 2)], "the runtime's last words"),
-    rule!(SYS_close, "done with a query, a router or a file"),
+    rule!(SYS_close, [NOT_FIXED], "done with a query, a router or a file"),
     rule!(
         SYS_fcntl,
         [int(1, libc::F_GETFD as u64)],

@@ -1,7 +1,8 @@
 //! What the child's data-path thread may ask of the kernel: to wait, and to move packets. It can
-//! make no descriptor and name nothing but the IPv4 destination of a packet.
+//! make no descriptor and name nothing but the IPv4 destination of a packet of protocol 41: a filter
+//! does not see where a packet goes, so those calls are for the two sockets of that protocol alone.
 
-use super::{NO_EXEC, Rule, int, null, rule};
+use super::{FRAGMENTING, NO_EXEC, NOT_FIXED, Rule, WHOLE, int, null, rule};
 
 /// The data-path thread's system calls.
 pub const RULES: &[Rule] = &[
@@ -13,14 +14,16 @@ pub const RULES: &[Rule] = &[
     // Packets.
     rule!(SYS_read, "packets from the TUN interface"),
     rule!(SYS_write, "packets to the TUN interface"),
-    rule!(SYS_recvmmsg, "packets from IPv4"),
-    rule!(SYS_sendmmsg, "packets to IPv4"),
-    rule!(SYS_recvmsg, "what became of packets: the error queue"),
+    rule!(SYS_recvmmsg, [WHOLE], "packets from IPv4"),
+    rule!(SYS_sendmmsg, [WHOLE], "packets to IPv4"),
+    rule!(SYS_sendmmsg, [FRAGMENTING], "packets to IPv4 that may become fragments"),
+    rule!(SYS_recvmsg, [WHOLE], "what became of packets: the error queue"),
+    rule!(SYS_recvmsg, [FRAGMENTING], "the same of those that may become fragments"),
     // The other thread, and the parent.
     rule!(SYS_recvfrom, "the control thread's packets and wake-ups"),
     rule!(SYS_sendto, [null(4)], "packets for the control thread; last words to the parent"),
     rule!(SYS_futex, "the mailbox; the heap"),
-    rule!(SYS_close, "descriptors that were replaced"),
+    rule!(SYS_close, [NOT_FIXED], "descriptors that were replaced"),
     rule!(
         SYS_fcntl,
         [int(1, libc::F_GETFD as u64)],

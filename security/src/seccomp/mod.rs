@@ -14,6 +14,7 @@ use seccompiler::{
 };
 
 use crate::failure::ConfineError;
+use crate::protocol_41;
 
 /// One permission. A call is allowed if all conditions of one rule of its number hold.
 #[derive(Clone, Copy, Debug)]
@@ -55,12 +56,26 @@ pub enum Test {
     Is(u64),
     /// Any value without these bits.
     Lacks(u64),
+    /// Any greater value.
+    Above(u64),
 }
 
 /// An int argument that must have this value.
 const fn int(argument: u8, value: u64) -> Condition {
     Condition { argument, width: Width::Int, test: Test::Is(value) }
 }
+
+/// The descriptor, first of the arguments, of the socket of protocol 41 that receives.
+const WHOLE: Condition = int(0, protocol_41::WHOLE_FD.unsigned_abs() as u64);
+/// The same, of the one that lets packets be fragmented.
+const FRAGMENTING: Condition = int(0, protocol_41::FRAGMENTING_FD.unsigned_abs() as u64);
+/// A descriptor that may be closed: another takes its number, and must not be taken for the channel
+/// or a socket of protocol 41.
+const NOT_FIXED: Condition = Condition {
+    argument: 0,
+    width: Width::Int,
+    test: Test::Above(protocol_41::FRAGMENTING_FD.unsigned_abs() as u64),
+};
 
 /// A pointer argument that must be null.
 const fn null(argument: u8) -> Condition {
@@ -96,6 +111,7 @@ impl Condition {
         let (operator, value) = match self.test {
             Test::Is(value) => (SeccompCmpOp::Eq, value),
             Test::Lacks(bits) => (SeccompCmpOp::MaskedEq(bits), 0),
+            Test::Above(value) => (SeccompCmpOp::Gt, value),
         };
         SeccompCondition::new(self.argument, width, operator, value)
     }

@@ -2,7 +2,7 @@
 //! of capabilities; here are the calls. The filter is the child's too until it has its own, so what
 //! starting a child takes is here as well.
 
-use super::{Condition, NO_EXEC, Rule, Test, Width, int, rule};
+use super::{Condition, FRAGMENTING, NO_EXEC, Rule, Test, WHOLE, Width, int, rule};
 
 /// The kernel's PRL (linux/if_tunnel.h): SIOCGETPRL, SIOCADDPRL, SIOCDELPRL.
 const fn prl(number: u64) -> Condition {
@@ -68,7 +68,7 @@ pub const RULES: &[Rule] = &[
     rule!(SYS_socket, [int(0, libc::AF_INET as u64)], "name servers; ioctls for the PRL"),
     rule!(SYS_socket, [int(0, libc::AF_INET6 as u64)], "name servers; the child's ICMPv6"),
     rule!(SYS_socketpair, [int(0, libc::AF_UNIX as u64)], "the channel"),
-    rule!(SYS_bind, "a router's socket to the tunnel; netlink"),
+    rule!(SYS_bind, "the child's sockets of protocol 41 to the locator; netlink"),
     rule!(SYS_connect, "the child's sockets, the log"),
     rule!(SYS_setsockopt, "the child's sockets, netlink"),
     rule!(SYS_getsockopt, "what became of a connect; the kind of a socket"),
@@ -156,8 +156,9 @@ pub const RULES: &[Rule] = &[
     rule!(SYS_prctl, [option(libc::PR_SET_DUMPABLE)], "nobody may trace it"),
     rule!(SYS_prctl, [option(libc::PR_SET_MDWE)], "no memory becomes executable"),
     rule!(SYS_unshare, [int(0, libc::CLONE_THREAD as u64)], "proof of one thread"),
-    rule!(SYS_recvmmsg, "its packets, all its life"),
-    rule!(SYS_sendmmsg, "its packets, all its life"),
+    rule!(SYS_recvmmsg, [WHOLE], "its packets, all its life"),
+    rule!(SYS_sendmmsg, [WHOLE], "its packets, all its life"),
+    rule!(SYS_sendmmsg, [FRAGMENTING], "its packets, all its life"),
     rule!(SYS_accept4, [int(3, libc::SOCK_CLOEXEC as u64)], "the operator's tools, all its life"),
     rule!(SYS_landlock_create_ruleset, "its Landlock"),
     rule!(SYS_landlock_restrict_self, "its Landlock"),

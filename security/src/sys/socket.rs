@@ -100,9 +100,10 @@ pub fn set_fragments(socket: BorrowedFd<'_>, fragments: Fragments) -> io::Result
     set(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, &value)
 }
 
-/// Sends and receives by this interface only (SO_BINDTOIFINDEX, Linux 5.0).
-pub fn bind_to_interface(socket: BorrowedFd<'_>, index: NonZeroU32) -> io::Result<()> {
-    let index = c_int::try_from(index.get()).map_err(|_| Errno::EINVAL)?;
+/// Sends and receives by this interface only; `None`: by any (SO_BINDTOIFINDEX, Linux 5.0).
+pub fn bind_to_interface(socket: BorrowedFd<'_>, index: Option<NonZeroU32>) -> io::Result<()> {
+    let index = index.map_or(0, NonZeroU32::get);
+    let index = c_int::try_from(index).map_err(|_| Errno::EINVAL)?;
     set(socket, libc::SOL_SOCKET, libc::SO_BINDTOIFINDEX, &index)
 }
 

@@ -1,6 +1,6 @@
 //! Stands in for the child: the real packet loop under its real filter, without an engine.
 //!
-//! Orders: `attach` with the three descriptors, `detach`, `publish LOCATOR` (a host with an address in
+//! Orders: `attach` with the TUN descriptor, `detach`, `publish LOCATOR` (a host with an address in
 //! 2001:db8::/64, on the link), `publish LOCATOR ROUTER`, `count`, `heard`, `transmit TIMES ADDRESS HEX`
 //! (and wait until all have been sent). Each is answered.
 
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         if poll(&mut wait, PollTimeout::NONE).is_err() {
             return ExitCode::FAILURE;
         }
-        let Ok(received) = channel.receive(&mut buffer, 3) else { return ExitCode::SUCCESS };
+        let Ok(received) = channel.receive(&mut buffer, 1) else { return ExitCode::SUCCESS };
         let order = String::from_utf8_lossy(&buffer[..received.len]).into_owned();
         let answer = obey(&mut path, &order, received.fds);
         channel.send(answer.as_bytes(), &[]).expect("the test listens");
@@ -48,8 +48,8 @@ fn obey(path: &mut datapath::DataPath, order: &str, fds: Vec<OwnedFd>) -> String
     let words: Vec<&str> = order.split(' ').collect();
     match *words.as_slice() {
         ["attach"] => {
-            let [tun, whole, fragmenting] = fds.try_into().expect("three descriptors");
-            path.attach(datapath::Ends { tun, whole, fragmenting });
+            let [tun] = fds.try_into().expect("a descriptor");
+            path.attach(datapath::Ends::new(tun));
         }
         ["detach"] => path.detach(),
         ["publish", locator, ref routers @ ..] => {

@@ -50,6 +50,7 @@ fn act() -> Result<(), Box<dyn Error>> {
         program: Program::open(program.as_ref())?,
         root: EmptyRoot::new()?,
         identity: Identity::lookup("nobody")?,
+        protocol_41: None,
     };
     match act.as_str() {
         "fault" => {

@@ -30,15 +30,15 @@ fn main() {
             "{order}"
         );
     }
-    let [whole, fragmenting] = tun::sockets(locator);
     let plan = Plan {
         program: Program::open(program.as_ref()).expect("the program"),
         root: EmptyRoot::new().expect("a root"),
         identity: Identity::lookup("nobody").expect("nobody"),
+        protocol_41: Some(tun::sockets(locator)),
     };
     let (channel, theirs) = Channel::pair().expect("a channel");
     let child = spawn(&plan, theirs).expect("a child");
-    say(&channel, "attach", &[tun.as_fd(), whole.as_fd(), fragmenting.as_fd()]);
+    say(&channel, "attach", &[tun.as_fd()]);
     println!("{child}");
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
         println!("{}", say(&channel, &line, &[]));

@@ -11,7 +11,7 @@ use isatapd_tests::rdisc6;
 use isatapd_tests::site::{HOST, INET, ROUTER1, Site};
 use isatapd_tests::wait::{secs, wait_for};
 
-use crate::common::{GLOBAL1, address, await_default, check_addresses};
+use crate::common::{GLOBAL1, address, check_addresses};
 
 /// A program of others, killed when dropped.
 struct Peer(Child);
@@ -45,7 +45,10 @@ fn our_data_path_with_radvd_on_sit() {
         let daemon = Daemon::working(&site, &["--backend", "tun"]);
         let link = ip::link(&site.namespace("host"), "is0").expect("is0");
         assert_eq!(link.kind, "tun", "{}", daemon.log());
-        await_default(&site, ROUTER1, secs(30));
+        wait_for(secs(30), "the default route", || {
+            let routes = ip::default_routes(&site.namespace("host"), "is0");
+            routes.into_iter().find(|route| route.gateway == Some(form))
+        });
         check_addresses(&site, "is0", &[GLOBAL1]);
         site.reaches_inet();
     }
@@ -60,8 +63,12 @@ fn isatapd_0_9_7_with_our_router() {
     // It sends by the kernel, which has one link-local address at a time for it.
     site.ip("host", &format!("-6 addr add {}/64 dev is0 nodad", universal(isatap(HOST))));
     site.ip("host", &format!("-6 addr del {}/64 dev is0", isatap(HOST)));
-    let lines = rdisc6::ask(&site.namespace("host"), "is0", universal(isatap(HOST)), "ff02::2");
-    assert!(lines.iter().any(|l| l == "Prefix : 2001:db8:1::/64"), "{lines:?}");
+    // Nor does it send to ff02::2 in the tunnel.
+    for to in forms(isatap(ROUTER1)) {
+        let source = universal(isatap(HOST));
+        let lines = rdisc6::ask(&site.namespace("host"), "is0", source, &to.to_string());
+        assert!(lines.iter().any(|l| l == "Prefix : 2001:db8:1::/64"), "{to}: {lines:?}");
+    }
     site.reaches_inet();
 }
 

@@ -252,8 +252,9 @@ fn may_be_reached(first: u16) -> bool {
     first >> 13 == 1 || first >> 9 == 0xfc >> 1
 }
 
+/// Of its own: pages of the program come and go.
 fn resident(pid: Pid) -> u64 {
-    status(pid, "VmRSS").split(' ').next().and_then(|n| n.parse().ok()).expect("kB")
+    status(pid, "RssAnon").split(' ').next().and_then(|n| n.parse().ok()).expect("kB")
 }
 
 /// Waits for another child than this one, that has come to where it takes orders.

@@ -7,6 +7,7 @@ use isatapd_tests::daemon::Daemon;
 use isatapd_tests::expect::USER;
 use isatapd_tests::process::{capabilities, descriptors, limit, link, status};
 use isatapd_tests::site::Site;
+use nix::sys::signal::Signal;
 use nix::unistd::{Pid, User};
 
 /// CAP_KILL, CAP_SETGID, CAP_SETUID, CAP_SETPCAP, CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_CHROOT,
@@ -25,7 +26,7 @@ fn check_child(child: Pid) {
     }
     assert_eq!(status(child, "NoNewPrivs"), "1");
     assert_eq!(status(child, "Seccomp"), "2");
-    assert_eq!(status(child, "Threads"), "1");
+    assert_eq!(status(child, "Threads"), "2");
 
     let root = format!("/proc/{child}/root/");
     assert_eq!(fs::read_dir(&root).expect("its root").count(), 0, "its root is not empty");
@@ -75,4 +76,21 @@ fn of_the_running_pair() {
     assert_ne!(link(parent, "exe"), link(child, "exe"));
     check_child(child);
     check_parent(parent);
+}
+
+/// The sockets of protocol 41 are at 4 and 5; who is never to encapsulate has none.
+#[test]
+fn who_encapsulates_can_send() {
+    let site = Site::up(&[]);
+    for (options, what) in
+        [(&["--backend", "tun"][..], "socket:"), (&["--backend", "kernel"], "/dev/null")]
+    {
+        let mut daemon = Daemon::working(&site, options);
+        let found = descriptors(daemon.child());
+        for number in [4, 5] {
+            let is = |(n, kind): &(i32, String)| *n == number && kind.starts_with(what);
+            assert!(found.iter().any(is), "{options:?}: {found:?}");
+        }
+        daemon.stop(Signal::SIGTERM);
+    }
 }

@@ -39,7 +39,9 @@ struct Seen {
 impl Seen {
     fn add(&mut self, frame: Frame<'_>) {
         let packet = frame.packet;
-        if !frame.outgoing || frame.kind != 0x0800 || packet[9] != 41 {
+        // The daemon's own solicitations and advertisements may be fragmented.
+        let own = packet.get(60).is_some_and(|kind| packet[26] == 58 && [133, 134].contains(kind));
+        if !frame.outgoing || frame.kind != 0x0800 || packet[9] != 41 || own {
             return;
         }
         let flags = u16::from_be_bytes([packet[6], packet[7]]);

@@ -57,6 +57,7 @@ fn before_exec() {
 #[rustfmt::skip]
 const AFTER_EXEC: &[Step] = &[
     (libc::SYS_close_range, Some((2, 0)), "close_range"),
+    (libc::SYS_fcntl, Some((1, libc::F_GETFD as i64)), "fcntl(F_GETFD)"),
     (libc::SYS_getresuid, None, "getresuid"),
     (libc::SYS_getresgid, None, "getresgid"),
     (libc::SYS_getgroups, None, "getgroups"),

@@ -12,11 +12,15 @@ use crate::probe::{Outcome, Probe};
 /// The threads: how an order for one begins, and its table.
 const THREADS: [(&str, &[Rule]); 2] = [("", RULES), ("data ", DATA_PATH_RULES)];
 
-/// Only the data path's: for packets it may write to any descriptor, and name IPv4 addresses.
+/// Only the data path's: for packets it may write to any descriptor, and name addresses by the
+/// sockets of protocol 41, which are at 4 and 5.
 const DATA_PATH_PROBES: &[Arguments] = &[
     ("write", "1 room 8", &[]),
-    ("recvmmsg", "0 room 0 0 0", &[]),
-    ("sendmmsg", "0 room 0 0", &[]),
+    ("recvmmsg", "4 room 0 0 0", &["3 room 0 0 0", "5 room 0 0 0", "6 room 0 0 0"]),
+    ("sendmmsg", "4 room 0 0", &["0 room 0 0", "3 room 0 0", "6 room 0 0", "-1 room 0 0"]),
+    ("sendmmsg", "5 room 0 0", &["7 room 0 0", "20 room 0 0"]),
+    ("recvmsg", "4 room 64", &["3 room 64", "0 room 64"]),
+    ("recvmsg", "5 room 64", &["6 room 64"]),
 ];
 
 /// For each rule: arguments that live, and, if it has conditions, some that die.
@@ -39,7 +43,8 @@ const PROBES: &[Arguments] = &[
     // A destination dies, also one whose low half is 0.
     ("sendto", "0 room 8 0 0 0", &["3 room 8 0 room 28", "3 room 8 0 4294967296 28"]),
     ("write", "2 room 8", &["1 room 8", "3 room 8"]),
-    ("close", "99", &[]),
+    // Another descriptor would take the number.
+    ("close", "6", &["0", "1", "2", "3", "4", "5", "4294967300"]),
     // F_GETFD; not F_DUPFD, F_SETFD, F_SETFL, F_DUPFD_CLOEXEC.
     ("fcntl", "0 1", &["0 0 50", "0 2 0", "0 4 0", "0 1030 50"]),
     ("brk", "0", &[]),
@@ -56,17 +61,28 @@ const PROBES: &[Arguments] = &[
     ("exit_group", "0", &[]),
 ];
 
-fn probe_of(thread: &str, name: &str) -> (&'static str, &'static [&'static str]) {
-    let own: &[_] = if thread.is_empty() { &[] } else { DATA_PATH_PROBES };
-    let found = own.iter().chain(PROBES).find(|probe| probe.0 == name);
-    let (_, lives, dies) = found.unwrap_or_else(|| panic!("{thread}rule {name} has no probe"));
-    (lives, dies)
+/// Each rule of each thread with a probe: as many of a name as there are rules of it, in order.
+fn probes() -> Vec<(&'static str, &'static Rule, &'static Arguments)> {
+    let mut all = Vec::new();
+    for (thread, rules) in THREADS {
+        let own: &[_] = if thread.is_empty() { &[] } else { DATA_PATH_PROBES };
+        for (at, rule) in rules.iter().enumerate() {
+            let same = |other: &&Rule| other.name == rule.name;
+            let before = rules[..at].iter().filter(same).count();
+            let of = |list: &'static [Arguments]| {
+                list.iter().filter(|probe| probe.0 == rule.name).collect::<Vec<_>>()
+            };
+            let found = if of(own).is_empty() { of(PROBES) } else { of(own) };
+            assert_eq!(found.len(), rules.iter().filter(same).count(), "{thread}{}", rule.name);
+            all.push((thread, rule, found[before]));
+        }
+    }
+    all
 }
 
 #[test]
 fn every_rule_allows_what_it_says() {
-    for (thread, rule) in THREADS.iter().flat_map(|(t, rules)| rules.iter().map(move |r| (t, r))) {
-        let (lives, _) = probe_of(thread, rule.name);
+    for (thread, rule, (_, lives, _)) in probes() {
         let order = format!("{thread}call {} {lives}", rule.number);
         let outcome = Probe::filtered().order(order.trim());
         let good = match rule.name {
@@ -79,10 +95,9 @@ fn every_rule_allows_what_it_says() {
 
 #[test]
 fn every_condition_forbids_the_rest() {
-    for (thread, rule) in THREADS.iter().flat_map(|(t, rules)| rules.iter().map(move |r| (t, r))) {
-        let (_, dies) = probe_of(thread, rule.name);
+    for (thread, rule, (_, _, dies)) in probes() {
         assert_eq!(rule.conditions.is_empty(), dies.is_empty(), "{}", rule.name);
-        for arguments in dies {
+        for arguments in *dies {
             let order = format!("{thread}call {} {arguments}", rule.number);
             let outcome = Probe::filtered().order(&order);
             assert!(outcome.killed(), "{order}: {outcome:?}");

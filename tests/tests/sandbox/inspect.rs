@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::MetadataExt;
 
+use isatapd_security::identity::Identity;
+use isatapd_security::protocol_41::{FRAGMENTING_FD, WHOLE_FD};
+use isatapd_security::spawn::{EmptyRoot, Plan, Program};
 use nix::unistd::Pid;
 
-use crate::probe::{Outcome, Probe};
+use crate::probe::{Outcome, Probe, program};
 
 fn of(pid: Pid, file: &str) -> String {
     fs::read_to_string(format!("/proc/{pid}/{file}")).expect(file)
@@ -57,8 +60,8 @@ fn nothing_comes_along() {
     let mut numbers: Vec<_> =
         fs::read_dir(folder).expect("fd").map(|entry| entry.expect("fd").file_name()).collect();
     numbers.sort();
-    assert_eq!(numbers, ["0", "1", "2", "3"]);
-    for number in 0..3 {
+    assert_eq!(numbers, ["0", "1", "2", "3", "4", "5"]);
+    for number in [0, 1, 2, 4, 5] {
         assert_eq!(link(probe.pid, &format!("fd/{number}")), "/dev/null");
     }
     assert!(link(probe.pid, "fd/3").starts_with("socket:["));
@@ -150,18 +153,43 @@ fn without_the_filter_still_nothing() {
     }
 }
 
+/// Without sockets of protocol 41 their numbers are /dev/null's, as above; else they are there.
+#[test]
+fn the_sockets_have_their_numbers() {
+    // Sockets that can be told apart.
+    let pair = std::os::unix::net::UnixDatagram::pair().expect("a pair");
+    let names: Vec<_> = [&pair.0, &pair.1]
+        .map(|end| fs::read_link(format!("/proc/self/fd/{}", end.as_raw_fd())).expect("a name"))
+        .into();
+    let plan = Plan {
+        program: Program::open(program()).expect("the probe"),
+        root: EmptyRoot::new().expect("a root"),
+        identity: Identity::lookup("nobody").expect("nobody"),
+        protocol_41: Some([pair.0.into(), pair.1.into()]),
+    };
+    for _ in 0..2 {
+        let probe = Probe::start_by(&plan, "filtered");
+        let found: Vec<_> = [WHOLE_FD, FRAGMENTING_FD]
+            .map(|number| {
+                fs::read_link(format!("/proc/{}/fd/{number}", probe.pid)).expect("a link")
+            })
+            .into();
+        assert_eq!(found, names);
+    }
+}
+
 /// A folder of the host that the child holds by accident: Landlock closes it.
 #[test]
 fn landlock_denies_what_a_descriptor_leads_to() {
     let folder = fs::File::open("/etc").expect("/etc");
     let mut probe = Probe::start("proven");
-    // The child's next numbers are 4 and 5. The name for openat comes out of the pipe.
+    // The child's next numbers are 6 and 7. The name for openat comes out of the pipe.
     let (reader, writer) = nix::unistd::pipe().expect("a pipe");
     nix::unistd::write(&writer, b".\0").expect("a pipe with room");
     let fds = [folder.as_fd(), reader.as_fd()];
-    let said = probe.pass(&format!("call {} 5 room 2", libc::SYS_read), &fds);
+    let said = probe.pass(&format!("call {} 7 room 2", libc::SYS_read), &fds);
     assert_eq!(said, Outcome::Said("2".into()));
-    let said = probe.order(&format!("call {} 4 room 0", libc::SYS_openat));
+    let said = probe.order(&format!("call {} 6 room 0", libc::SYS_openat));
     assert_eq!(said, Outcome::Said("Permission denied (os error 13)".into()));
 }
 
@@ -173,6 +201,6 @@ fn more_descriptors_than_fit() {
     let mut probe = Probe::filtered();
     let order = format!("call {}", libc::SYS_gettid);
     let taken = (0..40).take_while(|_| matches!(probe.pass(&order, &fds), Outcome::Said(_)));
-    // Of 160 numbers 0 to 3 are taken.
+    // Of 160 numbers 0 to 5 are taken.
     assert_eq!(taken.count(), 19);
 }

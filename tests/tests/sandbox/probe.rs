@@ -46,6 +46,7 @@ pub fn plan() -> &'static Plan {
         program: Program::open(program()).expect("the probe"),
         root: EmptyRoot::new().expect("a root"),
         identity: Identity::lookup("nobody").expect("nobody"),
+        protocol_41: None,
     })
 }
 
@@ -76,8 +77,12 @@ pub struct Probe {
 impl Probe {
     /// Starts one, up to `proven` or `filtered`.
     pub fn start(stage: &str) -> Self {
+        Self::start_by(plan(), stage)
+    }
+
+    pub fn start_by(plan: &Plan, stage: &str) -> Self {
         let (channel, theirs) = Channel::pair().expect("a channel");
-        let pid = spawn(plan(), theirs).expect("a child");
+        let pid = spawn(plan, theirs).expect("a child");
         let mut probe = Self { pid, channel, ended: false };
         let Outcome::Said(ready) = probe.order(stage) else { panic!("the probe ended") };
         assert!(ready.starts_with("ready: "), "{ready}");

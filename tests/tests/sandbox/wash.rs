@@ -19,7 +19,8 @@ fn the_parent_is_washed() {
     let first = text.lines().find(|line| line.starts_with("fd: "));
     assert_eq!(first, Some("fd: /dev/null"), "{text}");
     for line in [
-        "kept: Kept { notify_socket: Some(\"/run/notify\"), journal_stream: Some(\"8:1\") }",
+        "kept: Kept { notify_socket: Some(\"/run/notify\"), watchdog: None, watchdog_pid: None, \
+         journal_stream: Some(\"8:1\") }",
         "environment: 0",
         "SigBlk:\t0000000000000000",
         "Umask:\t0027",

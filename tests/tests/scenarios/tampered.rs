@@ -27,7 +27,8 @@ fn a_tunnel_deleted_or_set_down_is_whole_again() {
 fn a_route_of_somebody_else_is_not_replaced() {
     let site = crate::site(&[]);
     // On another interface, with the very metric that ours would have.
-    site.ip("host", "link add other type dummy");
+    site.ip("host", "link add other type veth peer name another");
+    site.ip("host", "link set another up");
     site.ip("host", "link set other up");
     site.ip("host", "-6 addr add 2001:db8:77::2/64 dev other nodad");
     site.ip("host", "-6 route add default via 2001:db8:77::1 dev other metric 2112");

@@ -1,0 +1,43 @@
+//! What a service manager hears of a daemon in an empty network namespace.
+
+use std::os::unix::net::UnixDatagram;
+use std::process::Command;
+
+use isatapd_tests::netns::in_new;
+use isatapd_tests::site::isatapd;
+use isatapd_tests::wait::secs;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+#[test]
+fn it_is_told_of_readiness_state_life_and_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("notify");
+    let manager = UnixDatagram::bind(&path).expect("a socket");
+    manager.set_read_timeout(Some(secs(10))).expect("a limit");
+    let hear = || {
+        let mut buffer = [0; 256];
+        let len = manager.recv(&mut buffer).expect("a message");
+        String::from_utf8_lossy(&buffer[..len]).into_owned()
+    };
+    let mut daemon = in_new(|| {
+        Command::new(isatapd())
+            .args(["--backend", "tun", "10.0.0.1"])
+            .env("NOTIFY_SOCKET", &path)
+            .env("WATCHDOG_USEC", "200000")
+            .spawn()
+            .expect("isatapd")
+    });
+    let mut heard: Vec<String> = Vec::new();
+    while heard.iter().filter(|line| *line == "WATCHDOG=1").count() < 4 {
+        heard.push(hear());
+    }
+    kill(Pid::from_raw(daemon.id().cast_signed()), Signal::SIGTERM).expect("kill");
+    while heard.last().is_some_and(|line| line != "STOPPING=1") {
+        heard.push(hear());
+    }
+    assert!(daemon.wait().expect("wait").success());
+    assert_eq!(heard.iter().filter(|line| *line == "READY=1").count(), 1, "{heard:?}");
+    let waits = "STATUS=waits: router 10.0.0.1: no route to it";
+    assert!(heard.iter().any(|line| line == waits), "{heard:?}");
+}
