@@ -271,6 +271,30 @@ fn a_router_that_is_not_there_is_suspect() {
     assert_eq!(pair.ends[0].order("heard"), "Suspect(10.9.0.2)");
 }
 
+/// Another copy of the descriptor, again and again, costs no packet.
+#[test]
+fn descriptors_change_under_traffic() {
+    let mut pair = Pair::start("swap");
+    pair.publish();
+    assert!(pair.ping("-c 1 -W 2"));
+    thread::scope(|scope| {
+        let (namespace, [_, to]) = (pair.namespace(0), LOCATORS);
+        let ping = format!("ip netns exec {namespace} ping -6 -q -c 300 -i 0.002 -W 2");
+        let traffic = scope.spawn(move || must(&format!("{ping} 2001:db8::5efe:{to}")));
+        let mut times = 0;
+        while !traffic.is_finished() {
+            for end in &mut pair.ends {
+                assert_eq!(end.order("attach"), "done");
+            }
+            times += 1;
+        }
+        assert!(times > 10, "{times}");
+    });
+    for end in &mut pair.ends {
+        assert_eq!((end.count("Sent"), end.count("Received")), (301, 301));
+    }
+}
+
 /// Who deletes the interface stops its packets, not the loop.
 #[test]
 fn an_interface_that_is_deleted() {
