@@ -16,6 +16,8 @@ use crate::text::Count;
 
 /// Between lookups that fail: the first time, doubled each time up to the second.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+/// After a lookup that failed while the network changed.
+const SOON: Duration = Duration::from_millis(10);
 /// A name is not looked up more often than that because of its TTL, but for a TTL of zero.
 const LEAST_TTL: Duration = Duration::from_secs(30);
 /// How long beyond their TTL addresses are believed against the answer that there are none.
@@ -228,7 +230,7 @@ impl Name {
         if std::mem::take(&mut self.again)
             && matches!(trouble, Trouble::ServersFail | Trouble::NoAnswer)
         {
-            self.phase = Phase::Waiting(Next::At(cx.now));
+            self.phase = Phase::Waiting(Next::At(cx.now.after(SOON)));
             return false;
         }
         let factor = 1_u32.checked_shl(self.failures).unwrap_or(u32::MAX);

@@ -400,7 +400,7 @@ fn what_fails_while_the_network_changes_is_tried_at_once() {
         };
         world.resolver("");
         world.pass(secs(3));
-        let now = Instant::since_boot(world.now);
+        let mut now = Instant::since_boot(world.now);
         let mut actions = world.engine.handle(now, Input::Link(Link::default()));
         let mut count = 0;
         while let Some(seq) = actions.iter().find_map(|action| match action {
@@ -413,6 +413,8 @@ fn what_fails_while_the_network_changes_is_tried_at_once() {
             }
             let outcome = Outcome::Failed(101);
             actions = world.engine.handle(now, Input::Done { seq, outcome });
+            now = now.after(Duration::from_millis(10));
+            actions.extend(world.engine.handle(now, Input::Timer));
         }
         count
     };
