@@ -91,7 +91,18 @@ fn other_routers_are_compared_and_not_followed() {
     assert!(!world.says("advertises"), "said once: {:?}", world.lines);
     world.hear_by_path("192.0.2.2", &with(header(33, 0x40, 30_000), &[]));
     assert!(world.says("advertises hop limit 33, we 64"));
-    world.hear_by_path("192.0.2.2", &header(64, 0x40, 30_000));
+    // Its other messages say nothing of the prefix: that is no agreement, nor news when it is back.
+    world.lines.clear();
+    let header = header(64, 0x40, 30_000);
+    let ours = message::pref64("64:ff9b::".parse().unwrap(), 225);
+    let agreed = with(header.clone(), &[mtu(1280), ours]);
+    for _ in 0..3 {
+        world.hear_by_path("192.0.2.2", &agreed);
+        let unlike = prefix(SITE, flags, 86_400, 14_400);
+        world.hear_by_path("192.0.2.2", &with(header.clone(), &[unlike]));
+    }
+    assert!(!world.says("advertises"), "{:?}", world.lines);
+    world.hear_by_path("192.0.2.2", &with(header, &[same]));
     assert!(world.says("router 192.0.2.2: advertises the same as we do"));
     world.pass(secs(100));
     assert_eq!((world.count(is_addresses), world.count(is_routes)), (0, 0));
