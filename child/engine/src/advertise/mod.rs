@@ -263,6 +263,11 @@ impl Advertiser {
         ]
     }
 
+    /// Whether hosts are told not to send by us, against the configuration: we do not forward.
+    pub(crate) const fn is_held_back(&self) -> bool {
+        self.is_on() && !self.forwards && !self.ours.router_lifetime.is_zero()
+    }
+
     /// AdvDefaultLifetime, or zero while we do not forward.
     pub(crate) fn advertised_lifetime(&self) -> Duration {
         if self.forwards && !self.stops { self.ours.router_lifetime } else { Duration::ZERO }
