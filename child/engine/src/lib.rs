@@ -117,6 +117,7 @@ impl Engine {
             .chain(self.resolver.deadline(&self.prl))
             .chain(self.prl.deadline())
             .chain(self.prefixes.deadline())
+            .chain(self.tables.deadline())
             .chain(self.advertiser.deadline().filter(|_| self.tables.is_open()))
             .chain(wishes)
             .min()
@@ -233,7 +234,7 @@ impl Engine {
 
     /// There is a data path. What was sent by the one before may be lost.
     fn open(&mut self, path: DataPath) {
-        self.tables.open(path);
+        self.tables.open(self.cx.now, path);
         self.prl.close();
     }
 
