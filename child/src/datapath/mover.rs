@@ -119,7 +119,8 @@ impl Mover {
     }
 
     /// Sends a packet of the engine's.
-    pub(super) fn own(&mut self, now: Instant, ends: &Ends, to: Ipv4Addr, packet: &[u8]) {
+    pub(super) fn own(&mut self, now: Instant, ends: Option<&Ends>, to: Ipv4Addr, packet: &[u8]) {
+        let Some(ends) = ends else { return self.counters.add(Counter::NotSent, 1) };
         match self.path.own(to, packet) {
             Outbound::Send(outer) => {
                 self.send(now, ends, outer.fragment, &[datagram(outer, packet)]);

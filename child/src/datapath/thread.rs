@@ -65,7 +65,8 @@ impl Worker {
     fn turn(&mut self) -> io::Result<()> {
         let ready = self.wait()?;
         if ready.control {
-            self.hear_control()?;
+            // What else was ready may be of descriptors that are gone now.
+            return self.hear_control();
         }
         let Some(ends) = &self.ends else { return Ok(()) };
         let now = Clock::now()?;
@@ -116,25 +117,26 @@ impl Worker {
         Ok(Ready { control: !next().is_empty(), tun: next(), whole: next(), fragmenting: next() })
     }
 
+    /// What a message tells of was left before it was sent: the mail is taken after each.
     fn hear_control(&mut self) -> io::Result<()> {
-        let Mail { table, detach, ends } = self.mailbox.take();
-        if let Some(table) = table {
-            self.mover.publish(table);
-        }
-        if detach {
-            self.ends = ends;
-        }
         for _ in 0..TURN {
             let len = match recv(self.channel.as_raw_fd(), &mut self.room, MsgFlags::MSG_DONTWAIT) {
                 Err(Errno::EAGAIN) => break,
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 result => result?,
             };
-            match (self.room.get(..len).and_then(Message::parse), &self.ends) {
-                (Some(Message::Packet(to, packet)), Some(ends)) => {
-                    self.mover.own(Clock::now()?, ends, to, packet);
+            let Mail { table, detach, ends } = self.mailbox.take();
+            if let Some(table) = table {
+                self.mover.publish(table);
+            }
+            if detach {
+                self.ends = ends;
+            }
+            match self.room.get(..len).and_then(Message::parse) {
+                Some(Message::Packet(to, packet)) => {
+                    self.mover.own(Clock::now()?, self.ends.as_ref(), to, packet);
                 }
-                (Some(Message::Barrier), _) => self.barrier = true,
+                Some(Message::Barrier) => self.barrier = true,
                 _ => {}
             }
         }
@@ -143,5 +145,68 @@ impl Worker {
             self.barrier = said == Err(Errno::EAGAIN);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::thread;
+
+    use isatapd_datapath::Counter;
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+
+    use super::super::pair;
+    use super::*;
+
+    /// Sockets that stand for what the parent makes; and the far end of the queue.
+    fn ends() -> (Ends, OwnedFd) {
+        let pair = || {
+            let flags = SockFlag::SOCK_NONBLOCK;
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).unwrap()
+        };
+        let leak = |socket: OwnedFd| {
+            let socket: &'static OwnedFd = Box::leak(Box::new(socket));
+            socket.as_fd()
+        };
+        let ((tun, far), (whole, fragmenting)) = (pair(), pair());
+        (Ends { tun, whole: leak(whole), fragmenting: leak(fragmenting) }, far)
+    }
+
+    /// What is left while the loop reads messages is taken, too.
+    #[test]
+    fn no_mail_is_forgotten() {
+        let (mut path, worker) = pair().unwrap();
+        let mailbox = Arc::clone(&worker.mailbox);
+        thread::spawn(move || worker.run());
+        for round in 0..20_000 {
+            path.publish(Arc::default());
+            (0..round % 64).for_each(|_| std::hint::spin_loop());
+            path.publish(Arc::default());
+            path.barrier();
+            let mut wait = [PollFd::new(path.as_fd(), PollFlags::POLLIN)];
+            assert_eq!(poll(&mut wait, PollTimeout::from(10_000_u16)), Ok(1));
+            assert_eq!(path.receive(&mut [0; 8]), Some(Message::Barrier));
+            assert!(mailbox.take().table.is_none(), "{round}");
+        }
+    }
+
+    #[test]
+    fn what_the_old_descriptors_said_is_not_of_the_new() {
+        let (path, mut worker) = pair().unwrap();
+        let (old, _) = ends();
+        worker.ends = Some(old);
+        let (new, _far) = ends();
+        path.attach(new);
+        worker.turn().unwrap();
+        assert!(worker.ends.is_some());
+    }
+
+    #[test]
+    fn packets_without_a_way_are_counted() {
+        let (mut path, mut worker) = pair().unwrap();
+        path.transmit(Ipv4Addr::LOCALHOST, &[0x60; 40]);
+        worker.turn().unwrap();
+        assert_eq!(path.counters().get(Counter::NotSent), 1);
     }
 }
