@@ -86,6 +86,7 @@ fn table(now: Instant, path: DataPath, around: &Surroundings, known: Known<'_>) 
     let mut routers: Vec<_> = prl.iter().map(|(_, router)| router.address).collect();
     routers.sort_unstable();
     Table {
+        hold: false,
         locator: Some(locator),
         role,
         mtu: Some(mtu),
