@@ -24,6 +24,8 @@ pub(crate) struct Worker {
     channel: Arc<OwnedFd>,
     mailbox: Arc<Mailbox>,
     ends: Option<Ends>,
+    /// The table says so.
+    hold: bool,
     mover: Mover,
     /// For a batch of packets: a page of it is memory once it was used.
     room: Vec<u8>,
@@ -48,6 +50,7 @@ impl Worker {
             channel,
             mailbox,
             ends: None,
+            hold: false,
             room: vec![0; EACH * BATCH],
             barrier: false,
         }
@@ -94,7 +97,7 @@ impl Worker {
         let control = PollFd::new(self.channel.as_fd(), input | upward);
         let (mut alone, mut all);
         let fds: &mut [PollFd<'_>] = if let Some(ends) = &self.ends {
-            let tun = PollFd::new(ends.tun.as_fd(), input);
+            let tun = PollFd::new(ends.tun.as_fd(), if self.hold { none } else { input });
             let whole = PollFd::new(ends.whole.as_fd(), input);
             all = [control, tun, whole, PollFd::new(ends.fragmenting.as_fd(), none)];
             &mut all
@@ -127,6 +130,7 @@ impl Worker {
             };
             let Mail { table, detach, ends } = self.mailbox.take();
             if let Some(table) = table {
+                self.hold = table.hold;
                 self.mover.publish(table);
             }
             if detach {
@@ -153,7 +157,7 @@ mod tests {
     use std::net::Ipv4Addr;
     use std::thread;
 
-    use isatapd_datapath::Counter;
+    use isatapd_datapath::{Counter, Table};
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
     use super::super::pair;
@@ -200,6 +204,24 @@ mod tests {
         path.attach(new);
         worker.turn().unwrap();
         assert!(worker.ends.is_some());
+    }
+
+    #[test]
+    fn the_queue_waits_for_a_table_to_go_by() {
+        let (path, mut worker) = pair().unwrap();
+        let (ends, far) = ends();
+        let (fragmenting, counters) = (ends.fragmenting, path.counters());
+        path.attach(ends);
+        for (hold, read) in [(true, 0), (false, 1)] {
+            path.publish(Arc::new(Table { hold, ..Table::default() }));
+            worker.turn().unwrap();
+            say(far.as_fd(), &[0x60; 40]).unwrap();
+            // It still receives.
+            let before = counters.get(Counter::NoLocator);
+            say(fragmenting, &[0x45; 60]).unwrap();
+            worker.turn().unwrap();
+            assert_eq!(counters.get(Counter::NoLocator), before + 1 + 2 * read);
+        }
     }
 
     #[test]
