@@ -38,7 +38,6 @@ struct Ready {
     control: bool,
     tun: PollFlags,
     whole: PollFlags,
-    fragmenting: PollFlags,
 }
 
 impl Worker {
@@ -74,10 +73,8 @@ impl Worker {
         let Some(ends) = &self.ends else { return Ok(()) };
         let now = Clock::now()?;
         let (mover, room) = (&mut self.mover, &mut self.room);
-        for (socket, events) in [(ends.whole, ready.whole), (ends.fragmenting, ready.fragmenting)] {
-            if events.contains(PollFlags::POLLERR) {
-                mover.hear_errors(now, ends, socket);
-            }
+        if ready.whole.contains(PollFlags::POLLERR) {
+            mover.hear_errors(now, ends, None);
         }
         if !ready.whole.is_empty() {
             mover.inbound(now, ends, room);
@@ -98,8 +95,7 @@ impl Worker {
         let (mut alone, mut all);
         let fds: &mut [PollFd<'_>] = if let Some(ends) = &self.ends {
             let tun = PollFd::new(ends.tun.as_fd(), if self.hold { none } else { input });
-            let whole = PollFd::new(ends.whole.as_fd(), input);
-            all = [control, tun, whole, PollFd::new(ends.fragmenting.as_fd(), none)];
+            all = [control, tun, PollFd::new(ends.whole, input)];
             &mut all
         } else {
             alone = [control];
@@ -117,7 +113,7 @@ impl Worker {
         // What nix does not know is an error.
         let mut ready = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::POLLERR));
         let mut next = || ready.next().unwrap_or(none);
-        Ok(Ready { control: !next().is_empty(), tun: next(), whole: next(), fragmenting: next() })
+        Ok(Ready { control: !next().is_empty(), tun: next(), whole: next() })
     }
 
     /// What a message tells of was left before it was sent: the mail is taken after each.
