@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use isatapd_engine::{Engine, Input};
 use isatapd_proto::isatap::UBit;
-use isatapd_proto::{DnsId, Event, MAX_FILE, Slot};
+use isatapd_proto::{DnsId, Event, Level, MAX_FILE, Slot};
 use isatapd_security::{ReceiveError, forget_startup_code};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -46,8 +46,10 @@ pub(crate) fn run(io: &mut Io, engine: &mut Engine) -> io::Result<()> {
         for id in ready.dns {
             hear_dns(io, engine, id)?;
         }
-        if ready.control || ready.timer {
-            io.control.serve(engine, Clock::now()?);
+        let now = Clock::now()?;
+        let control = ready.control || io.control.deadline().is_some_and(|due| due <= now);
+        if control && let Err(error) = io.control.serve(engine, now) {
+            io.uplink.log(Level::Warning, &format!("control socket: {error}"));
         }
     }
 }
