@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use isatapd_proto::{MtuMethod, UnicastV4};
 
-use crate::header::{Header, is_never_source};
+use crate::header::{Carried, Header, carried, icmp, is_never_source};
 use crate::icmp6::{Error, Unreachable};
 use crate::pmtu::fit;
 use crate::{Bucket, Failure, Instant, Origin, Path, Role};
@@ -88,10 +88,21 @@ impl Path {
             Meaning::Unreachable => (Some(Error::Unreachable(Unreachable::Address)), Some(to)),
             Meaning::Doubt => (None, Some(to)),
         };
-        let about = error.zip(header);
+        let about = error.zip(header).filter(|(_, header)| !self.is_discovery(header, quoted));
         let answer = about.and_then(|(error, h)| self.tell(now, error, &h, quoted, answer));
         let suspect = suspect.filter(|to| self.table.is_router(*to) && self.suspects.take(now));
         Consequence { answer, suspect }
+    }
+
+    /// Whether it is a Neighbour Discovery message of our own: the engine sends these, and the kernel,
+    /// which would be told, knows nothing of them.
+    fn is_discovery(&self, header: &Header, quoted: &[u8]) -> bool {
+        let carried = carried(quoted, header.next);
+        self.table.own.contains(&header.source)
+            && matches!(
+                carried,
+                Carried::Icmp { kind: icmp::ROUTER_SOLICITATION..=icmp::REDIRECT, .. }
+            )
     }
 
     /// Whether the packet with this header can be one that we sent to `to`.

@@ -116,7 +116,7 @@ pub enum Origin {
     Local,
 }
 
-/// The state of the data path: the table, path MTUs, the budget for errors. It counts what it drops;
+/// The state of the data path: the table, path MTUs, budgets. It counts what it drops;
 /// what passes is counted by who sends and writes.
 #[derive(Debug)]
 pub struct Path {
@@ -124,14 +124,23 @@ pub struct Path {
     counters: Arc<Counters>,
     paths: PathMtus,
     errors: Bucket,
+    too_big: Bucket,
+    heard: Bucket,
     suspects: Bucket,
 }
 
 impl Path {
     /// Knows nothing yet: all packets are dropped.
     pub fn new(counters: Arc<Counters>) -> Self {
-        let (table, paths) = (Arc::default(), PathMtus::default());
-        Self { table, counters, paths, errors: icmp6::ERRORS, suspects: failed::SUSPECTS }
+        Self {
+            table: Arc::default(),
+            counters,
+            paths: PathMtus::default(),
+            errors: icmp6::ERRORS,
+            too_big: icmp6::ERRORS,
+            heard: inbound::HEARD,
+            suspects: failed::SUSPECTS,
+        }
     }
 
     /// Goes by another table from now on.

@@ -2,7 +2,7 @@
 //! filter of its own.
 //!
 //! Two ways lead there: a socket pair for packets and wake-ups, and a mailbox for the table and the
-//! descriptors, which the loop opens only after a message, never for a packet. One way leads back, by
+//! descriptors, which the loop opens only after a message of the former. One way leads back, by
 //! the same socket pair: solicitations and advertisements, and hints that a router may have failed.
 //! Only these wake the control thread.
 

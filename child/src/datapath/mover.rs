@@ -1,7 +1,7 @@
 //! Moves packets, in batches, as they are judged.
 
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use isatapd_datapath::{
@@ -10,7 +10,6 @@ use isatapd_datapath::{
 };
 use isatapd_security::sys::{BATCH, Datagram, receive_datagrams, send_datagrams};
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, recv};
 use nix::unistd::{read, write};
 
 use super::mail::Ends;
@@ -49,7 +48,7 @@ impl Mover {
         let mut got = receive_datagrams(socket, room, EACH, &mut lengths);
         if got.is_err_and(|errno| errno != Errno::EAGAIN) {
             // It told of a packet that was sent.
-            self.hear_errors(now, ends, ends.whole);
+            self.hear_errors(now, ends, None);
             got = receive_datagrams(socket, room, EACH, &mut lengths);
         }
         let buffers = room.chunks_exact_mut(EACH).zip(lengths).take(got.unwrap_or(0));
@@ -119,7 +118,8 @@ impl Mover {
     }
 
     /// Sends a packet of the engine's.
-    pub(super) fn own(&mut self, now: Instant, ends: &Ends, to: Ipv4Addr, packet: &[u8]) {
+    pub(super) fn own(&mut self, now: Instant, ends: Option<&Ends>, to: Ipv4Addr, packet: &[u8]) {
+        let Some(ends) = ends else { return self.counters.add(Counter::NotSent, 1) };
         match self.path.own(to, packet) {
             Outbound::Send(outer) => {
                 self.send(now, ends, outer.fragment, &[datagram(outer, packet)]);
@@ -132,7 +132,7 @@ impl Mover {
         let socket = if fragment { ends.fragmenting } else { ends.whole };
         let mut again = false;
         while let Some((first, others)) = list.split_first() {
-            let refused = match send_datagrams(socket, list) {
+            let errno = match send_datagrams(socket, list) {
                 Ok(sent) => {
                     let (sent, left) = list.split_at_checked(sent).unwrap_or((list, &[]));
                     let octets = sent.iter().map(|datagram| datagram.octets.len()).sum();
@@ -142,37 +142,27 @@ impl Mover {
                 }
                 Err(errno) => errno,
             };
-            match refused {
-                // What the first says is of itself.
-                Errno::EMSGSIZE => self.hear(now, ends, socket, first.octets),
-                Errno::EAGAIN | Errno::ENOBUFS => self.counters.add(Counter::NotSent, 1),
+            let too_long = errno == Errno::EMSGSIZE;
+            let told = (too_long && !fragment).then_some(first.octets);
+            let of_first = matches!(errno, Errno::EAGAIN | Errno::ENOBUFS)
+                || self.hear_errors(now, ends, told);
+            if !of_first && !again {
                 // It may be of a packet sent before.
-                _ if !again => {
-                    self.hear(now, ends, socket, &[]);
-                    again = true;
-                    continue;
-                }
-                _ => {
-                    self.counters.add(Counter::NotSent, 1);
-                    let (to, origin, quoted) = (first.to, Origin::Local, first.octets);
-                    self.failed(now, ends, &Failure { to, origin, quoted });
-                }
+                again = true;
+                continue;
+            }
+            self.counters.add(if too_long { Counter::TooBig } else { Counter::NotSent }, 1);
+            if !of_first && !too_long {
+                let (to, origin, quoted) = (first.to, Origin::Local, first.octets);
+                self.failed(now, ends, &Failure { to, origin, quoted });
             }
             (list, again) = (others, false);
         }
     }
 
-    /// Takes in what became of packets sent by `socket`, one of `ends`.
-    pub(super) fn hear_errors(&mut self, now: Instant, ends: &Ends, socket: BorrowedFd<'_>) {
-        self.hear(now, ends, socket, &[]);
-        if socket.as_raw_fd() == ends.fragmenting.as_raw_fd() {
-            // It has nothing to receive but the error that the socket itself keeps.
-            let _ = recv(socket.as_raw_fd(), &mut [], MsgFlags::MSG_DONTWAIT);
-        }
-    }
-
-    fn hear(&mut self, now: Instant, ends: &Ends, socket: BorrowedFd<'_>, sent: &[u8]) {
-        errors::drain(socket, sent, |failure| self.failed(now, ends, failure));
+    /// Takes in what became of packets. Whether that tells of `sent`, which was just refused.
+    pub(super) fn hear_errors(&mut self, now: Instant, ends: &Ends, sent: Option<&[u8]>) -> bool {
+        errors::drain(ends.whole, sent, |failure| self.failed(now, ends, failure))
     }
 
     fn failed(&mut self, now: Instant, ends: &Ends, failure: &Failure<'_>) {
