@@ -235,7 +235,7 @@ impl Tunnel {
         Ok(())
     }
 
-    /// All addresses but the link-local one.
+    /// All addresses but the link-local one. After an error with one of them the others are set.
     pub fn set_addresses(
         &mut self,
         netlink: &mut Netlink,
@@ -249,11 +249,11 @@ impl Tunnel {
             origin: Origin::Advertised,
         });
         let wanted: BTreeMap<_, _> = wanted.map(|a| (a.address, a)).collect();
-        let set = wanted.values().try_for_each(|address| {
+        let set = first_error(wanted.values().map(|address| {
             // Ours even if that fails: the old one may be there still.
             self.addresses.insert(address.address, *address);
             netlink.set_address(self.index, address)
-        });
+        }));
         // Also after an error: or what is there would grow with every list that fails.
         self.keep_addresses(netlink, |a| {
             a.origin == Origin::LinkLocal || wanted.contains_key(&a.address)
@@ -262,6 +262,7 @@ impl Tunnel {
     }
 
     /// All routes, but for those by a router that is not in the PRL: the kernel would take them.
+    /// After an error with one of them the others are set.
     pub fn set_routes(
         &mut self,
         netlink: &mut Netlink,
@@ -279,7 +280,7 @@ impl Tunnel {
             hop_limit: route.hop_limit(),
         });
         let wanted: BTreeMap<_, _> = wanted.map(|route| (key(&route), route)).collect();
-        let set = wanted.iter().try_for_each(|(key, route)| {
+        let set = first_error(wanted.iter().map(|(key, route)| {
             let held = self.routes.contains_key(key);
             match netlink.set_route(route, held) {
                 // Somebody else's.
@@ -290,7 +291,7 @@ impl Tunnel {
                     result
                 }
             }
-        });
+        }));
         // Also after an error, as with addresses.
         self.keep_routes(netlink, |route| wanted.contains_key(&key(route)))?;
         set
@@ -387,6 +388,11 @@ fn hold_still_if_possible(name: &InterfaceName) -> Result<(), KernelError> {
         }
         result => result,
     }
+}
+
+/// Goes through all of them, whatever becomes of each.
+fn first_error(results: impl Iterator<Item = Result<(), KernelError>>) -> Result<(), KernelError> {
+    results.fold(Ok(()), Result::and)
 }
 
 /// Whether a route is on the link, or leads to one of these.

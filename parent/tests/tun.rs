@@ -182,6 +182,21 @@ fn routes_lead_to_routers_and_to_the_link() {
 }
 
 #[test]
+fn a_strangers_route_is_in_the_way_of_no_other() {
+    let mut netlink = host();
+    ip("-6 route add default dev va metric 2112");
+    let mut tunnel = Tunnel::create_tun(&mut netlink, spec(2)).unwrap();
+    let prl = isatapd::kernel::Prl::open().unwrap();
+    let (routers, _, wanted) = wishes(&tunnel);
+    tunnel.set_routers(&mut netlink, &prl, routers.list()).unwrap();
+    for _ in 0..2 {
+        assert_eq!(tunnel.set_routes(&mut netlink, &wanted).unwrap_err().errno, Errno::EEXIST);
+        assert_eq!(routes(), ROUTES[..2]);
+        assert!(ip("-6 route show default").contains("dev va"));
+    }
+}
+
+#[test]
 fn another_locator_is_another_address_of_the_same_interface() {
     let mut netlink = host();
     let mut tunnel = working(&mut netlink);
