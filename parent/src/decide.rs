@@ -25,6 +25,8 @@ pub(crate) enum Lack {
     Waits(String),
     /// The kernel said no.
     Error(KernelError),
+    /// The kernel said no to something better; the tunnel works as it was.
+    Stays(KernelError),
 }
 
 impl From<KernelError> for Lack {

@@ -34,9 +34,9 @@ impl Daemon<'_> {
             return Ok(());
         }
         match self.follow(now) {
-            Ok(()) => {
+            Ok(found) => {
                 self.said.waits = None;
-                self.failed = false;
+                self.failed = found == Found::Emptied;
                 self.ready()
             }
             Err(lack) => match lack {
@@ -50,14 +50,22 @@ impl Daemon<'_> {
                 }
                 Lack::Error(error) => {
                     self.lose_locator();
-                    let seconds = AGAIN_AFTER_ERROR.as_secs();
-                    error!("{error}; tried again in {seconds} s, or when something changes");
-                    self.failed = true;
-                    self.look_at = now.checked_add(AGAIN_AFTER_ERROR);
+                    self.try_again(&error, now);
                     Ok(())
+                }
+                Lack::Stays(error) => {
+                    self.try_again(&error, now);
+                    self.ready()
                 }
             },
         }
+    }
+
+    fn try_again(&mut self, error: &KernelError, now: Instant) {
+        let seconds = AGAIN_AFTER_ERROR.as_secs();
+        error!("{error}; tried again in {seconds} s, or when something changes");
+        self.failed = true;
+        self.look_at = now.checked_add(AGAIN_AFTER_ERROR);
     }
 
     fn say_waits(&mut self, what: String, now: Instant) {
@@ -83,7 +91,8 @@ impl Daemon<'_> {
         }
     }
 
-    fn follow(&mut self, now: Instant) -> Result<(), Lack> {
+    /// `Emptied`: something had to be mended.
+    fn follow(&mut self, now: Instant) -> Result<Found, Lack> {
         let only = self.underlay()?;
         let (choice, backend, ways) = self.choose(only, now)?;
         self.say_left_out(&choice, now);
@@ -99,7 +108,7 @@ impl Daemon<'_> {
             pmtudisc: self.options.pmtu_discovery,
             mtu,
         };
-        let changed = self.follow_tunnel(spec, backend, now)?;
+        let (changed, found) = self.follow_tunnel(spec, backend, now)?;
         if changed {
             // What was on it is gone or of no use: the child is to tell all anew.
             self.lose_locator();
@@ -124,24 +133,26 @@ impl Daemon<'_> {
                 self.say_sit()?;
             }
         }
-        Ok(())
+        Ok(found)
     }
 
-    /// True if the tunnel is new, has another locator, or has lost what was on it.
+    /// True if the tunnel is new, has another locator, or has lost what was on it; and what others
+    /// had done to it.
     fn follow_tunnel(
         &mut self,
         spec: TunnelSpec,
         backend: Backend,
         now: Instant,
-    ) -> Result<bool, KernelError> {
+    ) -> Result<(bool, Found), Lack> {
         let netlink = &mut self.with.netlink;
         if let Some(tunnel) = &mut self.tunnel {
-            let found = tunnel.restore(netlink)?;
+            let found = tunnel.restore(netlink, self.tunnel_changed)?;
+            self.tunnel_changed = false;
             if found != Found::Gone && backend == Backend::Tun && !tunnel.is_tun() {
-                return self.move_to_tun(spec);
+                return Ok((self.move_to_tun(spec, found)?, found));
             }
             if found != Found::Gone {
-                return self.change_tunnel(spec, found, now);
+                return Ok((self.change_tunnel(spec, found, now)?, found));
             }
             warn!("{}: was deleted by somebody; made again", self.options.name);
             self.tunnel = None;
@@ -170,7 +181,7 @@ impl Daemon<'_> {
         info!("{name}: tunnel {how}, locator {locator}, MTU {mtu}");
         self.with.monitor.set_tunnel(Some(tunnel.index()));
         self.tunnel = Some(tunnel);
-        Ok(true)
+        Ok((true, Found::Whole))
     }
 
     /// True if what was on it is gone or of no use.
@@ -197,13 +208,18 @@ impl Daemon<'_> {
         Ok(true)
     }
 
-    /// True if the locator is another too.
-    fn move_to_tun(&mut self, spec: TunnelSpec) -> Result<bool, KernelError> {
+    /// True if the locator is another too, or something was lost.
+    fn move_to_tun(&mut self, spec: TunnelSpec, found: Found) -> Result<bool, Lack> {
         let Some(tunnel) = &mut self.tunnel else { return Ok(true) };
-        let kept = tunnel.spec().local == spec.local;
-        let moved = tunnel.move_to_tun(&mut self.with.netlink, spec);
+        let same_locator = tunnel.spec().local == spec.local;
+        let moved = match tunnel.move_to_tun(&mut self.with.netlink, spec) {
+            Err(error) if !tunnel.is_tun() && found == Found::Whole && self.located => {
+                return Err(Lack::Stays(error));
+            }
+            moved => moved,
+        };
         self.with.monitor.set_tunnel(Some(tunnel.index()));
-        moved?;
+        let kept = same_locator && moved? == Found::Whole && found == Found::Whole;
         if kept {
             // Addresses and routes are there: there was never a time without a tunnel.
             self.forget_sockets();

@@ -38,7 +38,8 @@ const TURN: usize = 32;
 const SETTLE: Duration = Duration::from_millis(50);
 const LOOKS: u32 = 5;
 
-/// The same after an error: what fails may make events of its own.
+/// The same after an error or a repair: what fails may make events of its own, and what was mended may
+/// be broken again.
 const SETTLE_AFTER_ERROR: Duration = Duration::from_secs(1);
 /// So long after the tunnel works, what had to be done is done.
 pub(crate) const SETTLED: Duration = Duration::from_secs(3);
@@ -106,8 +107,10 @@ pub struct Daemon<'a> {
     pub(crate) settled_at: Option<Instant>,
     pub(crate) looked: Option<Instant>,
     pub(crate) looks: Bucket,
-    /// Whether the last look ended with an error.
+    /// Whether the last look ended with an error, or had to mend what others broke.
     pub(crate) failed: bool,
+    /// Whether the tunnel, or what is on it, may have changed since the last look.
+    pub(crate) tunnel_changed: bool,
     /// When it ends, once a signal has said so: a router tells its hosts before.
     pub(crate) ends_by: Option<Instant>,
 }
@@ -158,6 +161,7 @@ impl<'a> Daemon<'a> {
             looked: None,
             looks: Bucket::new(LOOKS, SETTLE),
             failed: false,
+            tunnel_changed: false,
             ends_by: None,
         }
     }
@@ -295,6 +299,7 @@ impl<'a> Daemon<'a> {
             Ok(changes) if changes == Changes::default() => {}
             Ok(changes) => {
                 self.network_changed |= changes.links || changes.ipv4 || changes.overrun;
+                self.tunnel_changed |= changes.tunnel || changes.overrun;
                 self.look_soon(now);
             }
             Err(error) => {
@@ -303,7 +308,7 @@ impl<'a> Daemon<'a> {
                     monitor.set_tunnel(self.tunnel.as_ref().map(Tunnel::index));
                     self.with.monitor = monitor;
                 }
-                self.network_changed = true;
+                (self.network_changed, self.tunnel_changed) = (true, true);
                 self.look_soon(now);
             }
         }

@@ -2,7 +2,8 @@
 
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    InfoKind, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoKind, LinkAttribute, LinkExtentMask, LinkFlags,
+    LinkInfo, LinkMessage,
 };
 use nix::errno::Errno;
 
@@ -44,10 +45,21 @@ pub enum Kind {
 impl Netlink {
     /// Sets an interface up.
     pub fn set_up(&mut self, index: IfIndex) -> Result<(), KernelError> {
+        self.set_flags(index, LinkFlags::Up).map_err(|e| KernelError::new(index, "set up", e))
+    }
+
+    /// Sets our tunnel down.
+    pub fn set_down(&mut self, index: IfIndex) -> Result<(), KernelError> {
+        self.own(index)
+            .and_then(|()| self.set_flags(index, LinkFlags::empty()))
+            .map_err(|e| KernelError::new(index, "set down", e))
+    }
+
+    fn set_flags(&mut self, index: IfIndex, up: LinkFlags) -> Result<(), Refusal> {
         let mut message = link_message(Some(index), Vec::new());
-        message.header.flags = LinkFlags::Up;
+        message.header.flags = up;
         message.header.change_mask = LinkFlags::Up;
-        self.set_link(message).map_err(|e| KernelError::new(index, "set up", e))
+        self.set_link(message)
     }
 
     /// Deletes our tunnel, addresses and routes with it. `Ok` if it is gone already; never another's.
@@ -104,6 +116,12 @@ impl Netlink {
             Err(Refusal::because(Errno::EPERM, "it is not ours"))
         }
     }
+}
+
+/// That the kernel gives an interface no address of its own.
+pub(super) fn no_address() -> LinkAttribute {
+    let none = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
+    LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![none])])
 }
 
 pub(super) fn link_message(
