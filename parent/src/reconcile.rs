@@ -28,14 +28,16 @@ impl Daemon<'_> {
         }
         if self.routers.list().is_empty() && !self.is_router() {
             // There is nothing to reach yet; but a link that is not there is said at once.
-            if let Err(Lack::Waits(what)) = self.underlay() {
-                self.say_waits(what, now);
+            match self.underlay() {
+                Err(Lack::Waits(what)) => self.say_waits(what, now),
+                Err(_) => {}
+                Ok(_) => self.lacks(None),
             }
             return Ok(());
         }
         match self.follow(now) {
             Ok(found) => {
-                self.said.waits = None;
+                self.lacks(None);
                 self.failed = found == Found::Emptied;
                 self.ready()
             }
@@ -49,6 +51,7 @@ impl Daemon<'_> {
                     Err(Fatal::new(Exit::CannotCreate, error.to_string()))
                 }
                 Lack::Error(error) => {
+                    self.lacks(Some(error.to_string()));
                     self.lose_locator();
                     self.try_again(&error, now);
                     Ok(())
@@ -71,10 +74,18 @@ impl Daemon<'_> {
     fn say_waits(&mut self, what: String, now: Instant) {
         if self.said.waits.as_ref() != Some(&what) {
             let line = format!("{}: waits: {what}", self.options.name);
-            self.with.notify.status(&format!("waits: {what}"));
             self.log.caused(Level::Warning, &line, now);
-            self.said.waits = Some(what);
-            if !self.located {
+            self.lacks(Some(what));
+        }
+    }
+
+    /// Tells others what keeps the tunnel from having a locator; `None`: nothing.
+    fn lacks(&mut self, what: Option<String>) {
+        if self.said.waits != what {
+            let is_told = what.is_none() || self.located;
+            self.said.waits = what;
+            self.say_status();
+            if !is_told {
                 self.tell_link();
             }
         }

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use isatapd_proto::{Command, Event, Level, RouterWish, Surroundings};
+use isatapd_proto::{Command, Event, Level, RouterWish, State, Surroundings};
 use isatapd_security::forget_startup_code;
 use isatapd_security::spawn::Plan;
 use log::info;
@@ -77,6 +77,8 @@ pub struct Daemon<'a> {
     pub(crate) restart: Restart,
     pub(crate) log: ChildLog,
     pub(crate) requests: Bucket,
+    /// Of those that change the kernel's state: a child is not to keep its locks busy.
+    pub(crate) changes: Bucket,
     pub(crate) dns: Bucket,
     /// The PRL that the child wants, as approved.
     pub(crate) routers: Routers,
@@ -119,7 +121,9 @@ pub struct Daemon<'a> {
 #[derive(Default)]
 pub(crate) struct Said {
     pub(crate) name_server: Option<String>,
+    /// What the tunnel waits for, or what the kernel refused.
     pub(crate) waits: Option<String>,
+    pub(crate) state: Option<State>,
     pub(crate) left_out: Vec<String>,
     pub(crate) no_forwarding: bool,
     pub(crate) backend: Option<String>,
@@ -143,6 +147,7 @@ impl<'a> Daemon<'a> {
             restart: Restart::default(),
             log: ChildLog::new(),
             requests: Bucket::new(256, Duration::from_millis(10)),
+            changes: Bucket::new(40, Duration::from_millis(100)),
             dns: Bucket::new(256, Duration::from_millis(30)),
             routers: Routers::default(),
             tunnel: None,
@@ -238,7 +243,7 @@ impl<'a> Daemon<'a> {
 
     fn wait(&self) -> Result<Woken, Fatal> {
         let now = Instant::now();
-        let pause = self.requests.wait(now);
+        let pause = self.pause(now);
         let due = [
             self.look_at,
             self.settled_at,
@@ -343,12 +348,17 @@ impl<'a> Daemon<'a> {
         for turn in 0..TURN {
             // What it asks for may take long; signals are not to wait for it.
             let late = turn > 0 && now.elapsed() >= SETTLE;
-            if late || self.requests.wait(now).is_some() || !self.hear_one(now)? {
+            if late || self.pause(now).is_some() || !self.hear_one(now)? {
                 break;
             }
             self.requests.take(now);
         }
         Ok(())
+    }
+
+    /// How long the child is not heard, as it has asked too much.
+    fn pause(&self, now: Instant) -> Option<Duration> {
+        self.requests.wait(now).max(self.changes.wait(now))
     }
 }
 
