@@ -23,6 +23,7 @@ impl Daemon<'_> {
     pub(crate) fn look(&mut self, now: Instant) -> Result<(), Fatal> {
         (self.look_at, self.looked) = (None, Some(now));
         self.looks.take(now);
+        self.keep_forwarding(now);
         if std::mem::take(&mut self.network_changed) || self.forwarding != forwards() {
             self.tell_link();
         }
@@ -68,7 +69,7 @@ impl Daemon<'_> {
         let seconds = AGAIN_AFTER_ERROR.as_secs();
         error!("{error}; tried again in {seconds} s, or when something changes");
         self.failed = true;
-        self.look_at = now.checked_add(AGAIN_AFTER_ERROR);
+        self.look_by(now.checked_add(AGAIN_AFTER_ERROR));
     }
 
     fn say_waits(&mut self, what: String, now: Instant) {
@@ -139,7 +140,7 @@ impl Daemon<'_> {
                 if let Err(error) = self.follow_surroundings() {
                     // The tunnel works without.
                     self.log.caused(Level::Warning, &error.to_string(), now);
-                    self.look_at = now.checked_add(AGAIN_AFTER_ERROR);
+                    self.look_by(now.checked_add(AGAIN_AFTER_ERROR));
                 }
                 self.say_sit()?;
             }

@@ -109,6 +109,8 @@ pub struct Daemon<'a> {
     pub(crate) settled_at: Option<Instant>,
     pub(crate) looked: Option<Instant>,
     pub(crate) looks: Bucket,
+    /// How often forwarding is switched on again.
+    pub(crate) forward_again: Bucket,
     /// Whether the last look ended with an error, or had to mend what others broke.
     pub(crate) failed: bool,
     /// Whether the tunnel, or what is on it, may have changed since the last look.
@@ -165,6 +167,7 @@ impl<'a> Daemon<'a> {
             settled_at: None,
             looked: None,
             looks: Bucket::new(LOOKS, SETTLE),
+            forward_again: Bucket::new(1, Duration::from_secs(1)),
             failed: false,
             tunnel_changed: false,
             ends_by: None,
@@ -337,8 +340,12 @@ impl<'a> Daemon<'a> {
         } else {
             self.looks.wait(now).and_then(|wait| now.checked_add(wait))
         };
-        let at = at.map_or(now, |at| at.max(now));
-        self.look_at = Some(self.look_at.map_or(at, |due| due.min(at)));
+        self.look_by(Some(at.map_or(now, |at| at.max(now))));
+    }
+
+    /// Has it looked at by then.
+    pub(crate) fn look_by(&mut self, at: Option<Instant>) {
+        self.look_at = self.look_at.into_iter().chain(at).min();
     }
 
     fn hear_child(&mut self, now: Instant) -> Result<(), Fatal> {
