@@ -140,6 +140,23 @@ impl Daemon<'_> {
         }
     }
 
+    /// Says once what was asked for and does not fit a TUN interface of this MTU.
+    pub(crate) fn say_mtu(&mut self, mtu: Mtu) {
+        if std::mem::replace(&mut self.said.mtu, true) {
+            return;
+        }
+        let (name, octets) = (&self.options.name, mtu.get());
+        if let Some(wanted) = self.options.mtu.filter(|wanted| *wanted > mtu) {
+            let wanted = wanted.get();
+            warn!("{name}: the MTU is {octets}, not {wanted}: it is the most with --nopmtudisc");
+        }
+        let told = self.options.advertise.as_ref().and_then(|advertise| advertise.mtu);
+        if let Some(told) = told.filter(|told| *told > mtu) {
+            let told = told.get();
+            warn!("{name}: AdvLinkMTU={told} is above the MTU of the tunnel, {octets}");
+        }
+    }
+
     /// The driver takes what is the child's, if it is let; once.
     pub(crate) fn say_sit(&mut self) -> Result<(), KernelError> {
         if self.said.sit {

@@ -110,7 +110,11 @@ impl Daemon<'_> {
         self.say_left_out(&choice, now);
         let mtu = match backend {
             Backend::Kernel => self.options.mtu,
-            Backend::Tun => Some(self.tun_mtu(&choice, &ways)?),
+            Backend::Tun => {
+                let mtu = self.tun_mtu(&choice, &ways)?;
+                self.say_mtu(mtu);
+                Some(mtu)
+            }
         };
         let spec = TunnelSpec {
             name: self.options.name.clone(),

@@ -130,6 +130,7 @@ pub(crate) struct Said {
     pub(crate) no_forwarding: bool,
     pub(crate) backend: Option<String>,
     pub(crate) sit: bool,
+    pub(crate) mtu: bool,
 }
 
 impl<'a> Daemon<'a> {
