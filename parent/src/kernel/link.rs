@@ -2,8 +2,8 @@
 
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoKind, LinkAttribute, LinkExtentMask, LinkFlags,
-    LinkInfo, LinkMessage,
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoKind, LinkAttribute, LinkFlags, LinkInfo,
+    LinkMessage,
 };
 use nix::errno::Errno;
 
@@ -21,8 +21,6 @@ pub struct Link {
     pub name: Option<InterfaceName>,
     /// Whether it is administratively up.
     pub up: bool,
-    /// Whether it has a carrier.
-    pub carrier: bool,
     /// Its MTU in octets.
     pub mtu: u32,
     /// Whether we made it, in this or an earlier run.
@@ -90,14 +88,6 @@ impl Netlink {
         }
     }
 
-    /// All interfaces but those whose name is not UTF-8, which rtnetlink cannot read.
-    pub fn links(&mut self) -> Result<Vec<Link>, KernelError> {
-        let skip = LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]);
-        let all = RouteNetlinkMessage::GetLink(link_message(None, vec![skip]));
-        let answers = self.dump(&all).map_err(|e| KernelError::new("interfaces", "list", e))?;
-        Ok(answers.into_iter().filter_map(Link::from_answer).collect())
-    }
-
     pub(super) fn get_link(&mut self, message: LinkMessage) -> Result<Link, Refusal> {
         let answers = self.request(RouteNetlinkMessage::GetLink(message), 0)?;
         Ok(answers.into_iter().find_map(Link::from_answer).ok_or(Errno::EPROTO)?)
@@ -146,7 +136,6 @@ impl Link {
             index: IfIndex::new(message.header.index)?,
             name: None,
             up: message.header.flags.contains(LinkFlags::Up),
-            carrier: message.header.flags.contains(LinkFlags::LowerUp),
             mtu: 0,
             ours: false,
             kind: Kind::Other,
