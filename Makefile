@@ -5,6 +5,7 @@ SBINDIR    ?= $(PREFIX)/sbin
 LIBEXECDIR ?= $(PREFIX)/libexec
 MANDIR     ?= $(PREFIX)/share/man
 LIBDIR     ?= $(PREFIX)/lib
+SYSCONFDIR ?= /etc
 DESTDIR    ?=
 SECONDS_EACH ?= 60
 
@@ -15,7 +16,7 @@ RELEASE := $(TARGET)/release
 
 help:
 	@echo 'make build                     build isatapd, isatapd-child and isatapctl'
-	@echo 'make demo                      the main job, to look at; installs and changes nothing'
+	@echo 'make demo                      the main job, to look at; installs the packages that it needs'
 	@echo 'make install                   install them, with manual pages (DESTDIR=, PREFIX=$(PREFIX))'
 	@echo 'make uninstall                 remove what install put there'
 	@echo 'make test                      every test and check; installs what these need'
@@ -35,11 +36,11 @@ build:
 	$(CARGO) rustc --release --locked -p isatapctl --bin isatapctl $(STATIC)
 	@echo $(LIBEXECDIR) >$(RELEASE)/isatapd.libexecdir
 
-# file under dist/ : place under LIBDIR
-DIST := sysusers.conf:sysusers.d/isatapd.conf \
-	isatapd.service:systemd/system/isatapd.service \
-	networkd.network:systemd/network/70-isatapd.network \
-	networkmanager.conf:NetworkManager/conf.d/90-isatapd.conf
+# file under dist/ : place. NetworkManager reads nothing under /usr/local.
+DIST := sysusers.conf:$(LIBDIR)/sysusers.d/isatapd.conf \
+	isatapd.service:$(LIBDIR)/systemd/system/isatapd.service \
+	networkd.network:$(LIBDIR)/systemd/network/70-isatapd.network \
+	networkmanager.conf:$(SYSCONFDIR)/NetworkManager/conf.d/90-isatapd.conf
 
 # Builds nothing, as it may run by sudo, where there is no cargo.
 install:
@@ -50,7 +51,7 @@ install:
 	$(INSTALL) -D -m 755 $(RELEASE)/isatapd-child $(DESTDIR)$(LIBEXECDIR)/isatapd-child
 	$(INSTALL) -d $(DESTDIR)$(MANDIR)/man8
 	$(INSTALL) -m 644 man/*.8 $(DESTDIR)$(MANDIR)/man8
-	for d in $(DIST); do $(INSTALL) -D -m 644 dist/$${d%%:*} $(DESTDIR)$(LIBDIR)/$${d#*:} || exit; done
+	for d in $(DIST); do $(INSTALL) -D -m 644 dist/$${d%%:*} $(DESTDIR)$${d#*:} || exit; done
 	sed -i 's|/usr/sbin/isatapd|$(SBINDIR)/isatapd|' $(DESTDIR)$(LIBDIR)/systemd/system/isatapd.service
 	@getent passwd _isatapd >/dev/null || echo 'Now create the user of the child: systemd-sysusers,' \
 		'or useradd --system --home-dir /nonexistent --shell /usr/sbin/nologin _isatapd'
@@ -58,7 +59,7 @@ install:
 uninstall:
 	$(RM) $(DESTDIR)$(SBINDIR)/isatapd $(DESTDIR)$(SBINDIR)/isatapctl $(DESTDIR)$(LIBEXECDIR)/isatapd-child
 	$(RM) $(patsubst man/%,$(DESTDIR)$(MANDIR)/man8/%,$(wildcard man/*.8))
-	for d in $(DIST); do $(RM) $(DESTDIR)$(LIBDIR)/$${d#*:} || exit; done
+	for d in $(DIST); do $(RM) $(DESTDIR)$${d#*:} || exit; done
 
 demo:
 	tests/prepare demo

@@ -25,6 +25,8 @@ pub(crate) enum Lack {
     Waits(String),
     /// The kernel said no.
     Error(KernelError),
+    /// The kernel said no to something better; the tunnel works as it was.
+    Stays(KernelError),
 }
 
 impl From<KernelError> for Lack {
@@ -135,6 +137,23 @@ impl Daemon<'_> {
         if is_news {
             self.log.caused(Level::Notice, &line, now);
             self.said.backend = Some(line);
+        }
+    }
+
+    /// Says once what was asked for and does not fit a TUN interface of this MTU.
+    pub(crate) fn say_mtu(&mut self, mtu: Mtu) {
+        if std::mem::replace(&mut self.said.mtu, true) {
+            return;
+        }
+        let (name, octets) = (&self.options.name, mtu.get());
+        if let Some(wanted) = self.options.mtu.filter(|wanted| *wanted > mtu) {
+            let wanted = wanted.get();
+            warn!("{name}: the MTU is {octets}, not {wanted}: it is the most with --nopmtudisc");
+        }
+        let told = self.options.advertise.as_ref().and_then(|advertise| advertise.mtu);
+        if let Some(told) = told.filter(|told| *told > mtu) {
+            let told = told.get();
+            warn!("{name}: AdvLinkMTU={told} is above the MTU of the tunnel, {octets}");
         }
     }
 

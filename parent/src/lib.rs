@@ -13,6 +13,7 @@ mod decide;
 pub mod device;
 pub mod exit;
 pub mod files;
+pub mod forwarding;
 pub mod kernel;
 pub mod locator;
 pub mod lock;

@@ -13,11 +13,11 @@ use isatapd::daemon::{self, Process, Readiness};
 use isatapd::device::mtu_method;
 use isatapd::exit::{Exit, Fatal};
 use isatapd::files::Files;
+use isatapd::forwarding::Forwarding;
 use isatapd::kernel::{KernelError, Monitor, Netlink, Prl, TUN_DEVICE, has_tun};
 use isatapd::lock::Lock;
 use isatapd::notify::Notify;
 use isatapd::pidfile::PidFile;
-use isatapd::router::Forwarding;
 use isatapd::run::{Daemon, Resources, signals};
 use isatapd::sockets::Protocol41;
 use isatapd_security::identity::Identity;
@@ -86,7 +86,8 @@ fn serve(options: Options, kept: &Kept, readiness: &mut Option<Readiness>) -> Re
     // P8: the kernel; what a predecessor left is taken over.
     let (netlink, monitor, has) = open_kernel(&options)?;
     // As it was at the end, whatever happens in between.
-    let _forwarding = options.forward.then(Forwarding::switch_on).transpose()?;
+    let forward = || Forwarding::switch_on(Path::new(Lock::FOLDER));
+    let _forwarding = options.forward.then(forward).transpose()?;
     // P9 to P11: the child.
     let root = EmptyRoot::new().map_err(os("/run"))?;
     let sockets = protocol_41(&options, has).map_err(kernel)?;

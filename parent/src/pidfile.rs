@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FcntlArg, OFlag, fcntl, openat};
@@ -86,8 +87,8 @@ impl PidFile {
     /// Makes, or takes over, the file `name` in `folder`, which must be one component.
     pub(crate) fn hold(folder: OwnedFd, name: &OsStr) -> Result<Self, HoldError> {
         for _ in 0..ATTEMPTS {
-            let file = open(&folder, name)?;
-            lock(&file)?;
+            let file = open(&folder, name, true)?;
+            lock(&file, libc::F_WRLCK)?;
             // Who held it before removed it, maybe after we had opened it: then we hold a file that
             // has no name, and another process may hold the one that has.
             if is_in_place(&folder, name, &file) {
@@ -110,12 +111,66 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        if !is_in_place(&self.folder, &self.name, &self.file) {
-            return;
+        remove(&self.folder, &self.name, &self.file);
+    }
+}
+
+fn remove(folder: &OwnedFd, name: &OsStr, file: &File) {
+    if is_in_place(folder, name, file)
+        && let Err(errno) = unlinkat(folder, name, UnlinkatFlags::NoRemoveDir)
+    {
+        log::warn!("{}: cannot be removed: {}", name.display(), errno.desc());
+    }
+}
+
+/// A file that several processes hold; the last of them removes it.
+#[derive(Debug)]
+pub(crate) struct SharedFile {
+    folder: OwnedFd,
+    name: OsString,
+    file: File,
+}
+
+impl SharedFile {
+    /// How long another may take to leave.
+    const PAUSE: Duration = Duration::from_millis(10);
+
+    /// Joins those that hold the file; `None`: there is none and it is not to be made.
+    pub(crate) fn join(
+        folder: OwnedFd,
+        name: &OsStr,
+        make: bool,
+    ) -> Result<Option<Self>, HoldError> {
+        for _ in 0..ATTEMPTS {
+            let file = match open(&folder, name, make) {
+                Err(HoldError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+                    return Ok(None);
+                }
+                file => file?,
+            };
+            match lock(&file, libc::F_RDLCK) {
+                Err(HoldError::Held { .. }) => std::thread::sleep(Self::PAUSE),
+                locked => {
+                    locked?;
+                    if is_in_place(&folder, name, &file) {
+                        return Ok(Some(Self { folder, name: name.to_owned(), file }));
+                    }
+                }
+            }
         }
-        let removed = unlinkat(&self.folder, self.name.as_os_str(), UnlinkatFlags::NoRemoveDir);
-        if let Err(errno) = removed {
-            log::warn!("{}: cannot be removed: {}", self.name.display(), errno.desc());
+        Err(Errno::EBUSY.into())
+    }
+
+    /// Whether nobody else holds it; then nobody can join until it is dropped, and removed.
+    pub(crate) fn is_last(&self) -> bool {
+        lock(&self.file, libc::F_WRLCK).is_ok()
+    }
+}
+
+impl Drop for SharedFile {
+    fn drop(&mut self) {
+        if self.is_last() {
+            remove(&self.folder, &self.name, &self.file);
         }
     }
 }
@@ -133,10 +188,10 @@ pub(crate) fn open_folder(path: &Path, more: OFlag) -> nix::Result<OwnedFd> {
     nix::fcntl::open(path, flags, Mode::empty())
 }
 
-fn open(folder: &OwnedFd, name: &OsStr) -> Result<File, HoldError> {
+fn open(folder: &OwnedFd, name: &OsStr, make: bool) -> Result<File, HoldError> {
     // O_NONBLOCK: a FIFO must not hold us up.
     let flags = OFlag::O_RDWR
-        | OFlag::O_CREAT
+        | if make { OFlag::O_CREAT } else { OFlag::empty() }
         | OFlag::O_NOFOLLOW
         | OFlag::O_CLOEXEC
         | OFlag::O_NONBLOCK
@@ -167,9 +222,9 @@ fn check(file: &File) -> Result<(), HoldError> {
 /// A lock of the open file (F_OFD_SETLK, fcntl(2)): unlike one of the process it is not lost when the
 /// file is opened and closed once more.
 #[expect(clippy::cast_possible_truncation, reason = "two small constants, of another type in C")]
-fn lock(file: &File) -> Result<(), HoldError> {
+fn lock(file: &File, kind: libc::c_int) -> Result<(), HoldError> {
     let whole = libc::flock {
-        l_type: libc::F_WRLCK as libc::c_short,
+        l_type: kind as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,
         l_start: 0,
         l_len: 0,

@@ -23,20 +23,23 @@ impl Daemon<'_> {
     pub(crate) fn look(&mut self, now: Instant) -> Result<(), Fatal> {
         (self.look_at, self.looked) = (None, Some(now));
         self.looks.take(now);
+        self.keep_forwarding(now);
         if std::mem::take(&mut self.network_changed) || self.forwarding != forwards() {
             self.tell_link();
         }
         if self.routers.list().is_empty() && !self.is_router() {
             // There is nothing to reach yet; but a link that is not there is said at once.
-            if let Err(Lack::Waits(what)) = self.underlay() {
-                self.say_waits(what, now);
+            match self.underlay() {
+                Err(Lack::Waits(what)) => self.say_waits(what, now),
+                Err(_) => {}
+                Ok(_) => self.lacks(None),
             }
             return Ok(());
         }
         match self.follow(now) {
-            Ok(()) => {
-                self.said.waits = None;
-                self.failed = false;
+            Ok(found) => {
+                self.lacks(None);
+                self.failed = found == Found::Emptied;
                 self.ready()
             }
             Err(lack) => match lack {
@@ -49,24 +52,41 @@ impl Daemon<'_> {
                     Err(Fatal::new(Exit::CannotCreate, error.to_string()))
                 }
                 Lack::Error(error) => {
+                    self.lacks(Some(error.to_string()));
                     self.lose_locator();
-                    let seconds = AGAIN_AFTER_ERROR.as_secs();
-                    error!("{error}; tried again in {seconds} s, or when something changes");
-                    self.failed = true;
-                    self.look_at = now.checked_add(AGAIN_AFTER_ERROR);
+                    self.try_again(&error, now);
                     Ok(())
+                }
+                Lack::Stays(error) => {
+                    self.try_again(&error, now);
+                    self.ready()
                 }
             },
         }
     }
 
+    fn try_again(&mut self, error: &KernelError, now: Instant) {
+        let seconds = AGAIN_AFTER_ERROR.as_secs();
+        error!("{error}; tried again in {seconds} s, or when something changes");
+        self.failed = true;
+        self.look_by(now.checked_add(AGAIN_AFTER_ERROR));
+    }
+
     fn say_waits(&mut self, what: String, now: Instant) {
         if self.said.waits.as_ref() != Some(&what) {
             let line = format!("{}: waits: {what}", self.options.name);
-            self.with.notify.status(&format!("waits: {what}"));
             self.log.caused(Level::Warning, &line, now);
-            self.said.waits = Some(what);
-            if !self.located {
+            self.lacks(Some(what));
+        }
+    }
+
+    /// Tells others what keeps the tunnel from having a locator; `None`: nothing.
+    fn lacks(&mut self, what: Option<String>) {
+        if self.said.waits != what {
+            let is_told = what.is_none() || self.located;
+            self.said.waits = what;
+            self.say_status();
+            if !is_told {
                 self.tell_link();
             }
         }
@@ -83,13 +103,18 @@ impl Daemon<'_> {
         }
     }
 
-    fn follow(&mut self, now: Instant) -> Result<(), Lack> {
+    /// `Emptied`: something had to be mended.
+    fn follow(&mut self, now: Instant) -> Result<Found, Lack> {
         let only = self.underlay()?;
         let (choice, backend, ways) = self.choose(only, now)?;
         self.say_left_out(&choice, now);
         let mtu = match backend {
             Backend::Kernel => self.options.mtu,
-            Backend::Tun => Some(self.tun_mtu(&choice, &ways)?),
+            Backend::Tun => {
+                let mtu = self.tun_mtu(&choice, &ways)?;
+                self.say_mtu(mtu);
+                Some(mtu)
+            }
         };
         let spec = TunnelSpec {
             name: self.options.name.clone(),
@@ -99,7 +124,7 @@ impl Daemon<'_> {
             pmtudisc: self.options.pmtu_discovery,
             mtu,
         };
-        let changed = self.follow_tunnel(spec, backend, now)?;
+        let (changed, found) = self.follow_tunnel(spec, backend, now)?;
         if changed {
             // What was on it is gone or of no use: the child is to tell all anew.
             self.lose_locator();
@@ -119,29 +144,31 @@ impl Daemon<'_> {
                 if let Err(error) = self.follow_surroundings() {
                     // The tunnel works without.
                     self.log.caused(Level::Warning, &error.to_string(), now);
-                    self.look_at = now.checked_add(AGAIN_AFTER_ERROR);
+                    self.look_by(now.checked_add(AGAIN_AFTER_ERROR));
                 }
                 self.say_sit()?;
             }
         }
-        Ok(())
+        Ok(found)
     }
 
-    /// True if the tunnel is new, has another locator, or has lost what was on it.
+    /// True if the tunnel is new, has another locator, or has lost what was on it; and what others
+    /// had done to it.
     fn follow_tunnel(
         &mut self,
         spec: TunnelSpec,
         backend: Backend,
         now: Instant,
-    ) -> Result<bool, KernelError> {
+    ) -> Result<(bool, Found), Lack> {
         let netlink = &mut self.with.netlink;
         if let Some(tunnel) = &mut self.tunnel {
-            let found = tunnel.restore(netlink)?;
+            let found = tunnel.restore(netlink, self.tunnel_changed)?;
+            self.tunnel_changed = false;
             if found != Found::Gone && backend == Backend::Tun && !tunnel.is_tun() {
-                return self.move_to_tun(spec);
+                return Ok((self.move_to_tun(spec, found)?, found));
             }
             if found != Found::Gone {
-                return self.change_tunnel(spec, found, now);
+                return Ok((self.change_tunnel(spec, found, now)?, found));
             }
             warn!("{}: was deleted by somebody; made again", self.options.name);
             self.tunnel = None;
@@ -170,7 +197,7 @@ impl Daemon<'_> {
         info!("{name}: tunnel {how}, locator {locator}, MTU {mtu}");
         self.with.monitor.set_tunnel(Some(tunnel.index()));
         self.tunnel = Some(tunnel);
-        Ok(true)
+        Ok((true, Found::Whole))
     }
 
     /// True if what was on it is gone or of no use.
@@ -197,13 +224,18 @@ impl Daemon<'_> {
         Ok(true)
     }
 
-    /// True if the locator is another too.
-    fn move_to_tun(&mut self, spec: TunnelSpec) -> Result<bool, KernelError> {
+    /// True if the locator is another too, or something was lost.
+    fn move_to_tun(&mut self, spec: TunnelSpec, found: Found) -> Result<bool, Lack> {
         let Some(tunnel) = &mut self.tunnel else { return Ok(true) };
-        let kept = tunnel.spec().local == spec.local;
-        let moved = tunnel.move_to_tun(&mut self.with.netlink, spec);
+        let same_locator = tunnel.spec().local == spec.local;
+        let moved = match tunnel.move_to_tun(&mut self.with.netlink, spec) {
+            Err(error) if !tunnel.is_tun() && found == Found::Whole && self.located => {
+                return Err(Lack::Stays(error));
+            }
+            moved => moved,
+        };
         self.with.monitor.set_tunnel(Some(tunnel.index()));
-        moved?;
+        let kept = same_locator && moved? == Found::Whole && found == Found::Whole;
         if kept {
             // Addresses and routes are there: there was never a time without a tunnel.
             self.forget_sockets();

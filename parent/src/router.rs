@@ -1,45 +1,37 @@
 //! What the parent does for a router: it has the host forward, says if it does not, and gives the
 //! child time to tell the hosts of the end.
 
-use std::fs;
 use std::time::{Duration, Instant};
 
 use isatapd_proto::{Command, Event};
 use log::warn;
 
 use crate::child::Child;
-use crate::exit::{Exit, Fatal};
-use crate::kernel::{FORWARDING, forwards};
+use crate::forwarding::Forwarding;
+use crate::kernel::forwards;
 use crate::run::Daemon;
 
 /// How long a router's child may take to tell its hosts that it ends.
 const FAREWELL: Duration = Duration::from_millis(200);
 
-/// Forwarding that we switched on: it is switched off when this is dropped.
-#[derive(Debug)]
-pub struct Forwarding(());
-
-impl Forwarding {
-    /// Has the host forward IPv6; `None` if it does so already, which is left as it is.
-    pub fn switch_on() -> Result<Option<Self>, Fatal> {
-        if forwards() {
-            return Ok(None);
-        }
-        fs::write(FORWARDING, "1")
-            .map_err(|e| Fatal::new(Exit::Os, format!("--forward: {FORWARDING}: {e}")))?;
-        Ok(Some(Self(())))
-    }
-}
-
-impl Drop for Forwarding {
-    fn drop(&mut self) {
-        if let Err(error) = fs::write(FORWARDING, "0") {
-            warn!("{FORWARDING}: stays 1: {error}");
-        }
-    }
-}
-
 impl Daemon<'_> {
+    /// Switches forwarding on again if it is ours to do and somebody switched it off; at most once a
+    /// second.
+    pub(crate) fn keep_forwarding(&mut self, now: Instant) {
+        if !self.options.forward || forwards() {
+            return;
+        }
+        if let Some(wait) = self.forward_again.wait(now) {
+            self.look_by(now.checked_add(wait));
+        } else {
+            self.forward_again.take(now);
+            match Forwarding::again() {
+                Ok(()) => warn!("IPv6 forwarding was switched off; switched on again (--forward)"),
+                Err(error) => warn!("--forward: IPv6 forwarding stays off: {error}"),
+            }
+        }
+    }
+
     /// Says if a router's host does not forward IPv6.
     pub(crate) fn say_forwarding(&mut self) {
         let lacks = !self.forwarding && self.options.advertise.is_some();

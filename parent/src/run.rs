@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use isatapd_proto::{Command, Event, Level, RouterWish, Surroundings};
+use isatapd_proto::{Command, Event, Level, RouterWish, State, Surroundings};
 use isatapd_security::forget_startup_code;
 use isatapd_security::spawn::Plan;
 use log::info;
@@ -38,7 +38,8 @@ const TURN: usize = 32;
 const SETTLE: Duration = Duration::from_millis(50);
 const LOOKS: u32 = 5;
 
-/// The same after an error: what fails may make events of its own.
+/// The same after an error or a repair: what fails may make events of its own, and what was mended may
+/// be broken again.
 const SETTLE_AFTER_ERROR: Duration = Duration::from_secs(1);
 /// So long after the tunnel works, what had to be done is done.
 pub(crate) const SETTLED: Duration = Duration::from_secs(3);
@@ -76,6 +77,8 @@ pub struct Daemon<'a> {
     pub(crate) restart: Restart,
     pub(crate) log: ChildLog,
     pub(crate) requests: Bucket,
+    /// Of those that change the kernel's state: a child is not to keep its locks busy.
+    pub(crate) changes: Bucket,
     pub(crate) dns: Bucket,
     /// The PRL that the child wants, as approved.
     pub(crate) routers: Routers,
@@ -106,8 +109,12 @@ pub struct Daemon<'a> {
     pub(crate) settled_at: Option<Instant>,
     pub(crate) looked: Option<Instant>,
     pub(crate) looks: Bucket,
-    /// Whether the last look ended with an error.
+    /// How often forwarding is switched on again.
+    pub(crate) forward_again: Bucket,
+    /// Whether the last look ended with an error, or had to mend what others broke.
     pub(crate) failed: bool,
+    /// Whether the tunnel, or what is on it, may have changed since the last look.
+    pub(crate) tunnel_changed: bool,
     /// When it ends, once a signal has said so: a router tells its hosts before.
     pub(crate) ends_by: Option<Instant>,
 }
@@ -116,11 +123,14 @@ pub struct Daemon<'a> {
 #[derive(Default)]
 pub(crate) struct Said {
     pub(crate) name_server: Option<String>,
+    /// What the tunnel waits for, or what the kernel refused.
     pub(crate) waits: Option<String>,
+    pub(crate) state: Option<State>,
     pub(crate) left_out: Vec<String>,
     pub(crate) no_forwarding: bool,
     pub(crate) backend: Option<String>,
     pub(crate) sit: bool,
+    pub(crate) mtu: bool,
 }
 
 impl<'a> Daemon<'a> {
@@ -140,6 +150,7 @@ impl<'a> Daemon<'a> {
             restart: Restart::default(),
             log: ChildLog::new(),
             requests: Bucket::new(256, Duration::from_millis(10)),
+            changes: Bucket::new(40, Duration::from_millis(100)),
             dns: Bucket::new(256, Duration::from_millis(30)),
             routers: Routers::default(),
             tunnel: None,
@@ -157,7 +168,9 @@ impl<'a> Daemon<'a> {
             settled_at: None,
             looked: None,
             looks: Bucket::new(LOOKS, SETTLE),
+            forward_again: Bucket::new(1, Duration::from_secs(1)),
             failed: false,
+            tunnel_changed: false,
             ends_by: None,
         }
     }
@@ -234,7 +247,7 @@ impl<'a> Daemon<'a> {
 
     fn wait(&self) -> Result<Woken, Fatal> {
         let now = Instant::now();
-        let pause = self.requests.wait(now);
+        let pause = self.pause(now);
         let due = [
             self.look_at,
             self.settled_at,
@@ -295,6 +308,7 @@ impl<'a> Daemon<'a> {
             Ok(changes) if changes == Changes::default() => {}
             Ok(changes) => {
                 self.network_changed |= changes.links || changes.ipv4 || changes.overrun;
+                self.tunnel_changed |= changes.tunnel || changes.overrun;
                 self.look_soon(now);
             }
             Err(error) => {
@@ -303,7 +317,7 @@ impl<'a> Daemon<'a> {
                     monitor.set_tunnel(self.tunnel.as_ref().map(Tunnel::index));
                     self.with.monitor = monitor;
                 }
-                self.network_changed = true;
+                (self.network_changed, self.tunnel_changed) = (true, true);
                 self.look_soon(now);
             }
         }
@@ -327,8 +341,12 @@ impl<'a> Daemon<'a> {
         } else {
             self.looks.wait(now).and_then(|wait| now.checked_add(wait))
         };
-        let at = at.map_or(now, |at| at.max(now));
-        self.look_at = Some(self.look_at.map_or(at, |due| due.min(at)));
+        self.look_by(Some(at.map_or(now, |at| at.max(now))));
+    }
+
+    /// Has it looked at by then.
+    pub(crate) fn look_by(&mut self, at: Option<Instant>) {
+        self.look_at = self.look_at.into_iter().chain(at).min();
     }
 
     fn hear_child(&mut self, now: Instant) -> Result<(), Fatal> {
@@ -338,12 +356,17 @@ impl<'a> Daemon<'a> {
         for turn in 0..TURN {
             // What it asks for may take long; signals are not to wait for it.
             let late = turn > 0 && now.elapsed() >= SETTLE;
-            if late || self.requests.wait(now).is_some() || !self.hear_one(now)? {
+            if late || self.pause(now).is_some() || !self.hear_one(now)? {
                 break;
             }
             self.requests.take(now);
         }
         Ok(())
+    }
+
+    /// How long the child is not heard, as it has asked too much.
+    fn pause(&self, now: Instant) -> Option<Duration> {
+        self.requests.wait(now).max(self.changes.wait(now))
     }
 }
 

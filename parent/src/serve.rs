@@ -22,6 +22,12 @@ impl Daemon<'_> {
     }
 
     fn outcome(&mut self, request: Request, now: Instant) -> Result<Outcome, Fatal> {
+        if matches!(
+            request,
+            Request::SetRouters(_) | Request::SetAddresses(_) | Request::SetRoutes(_)
+        ) {
+            self.changes.take(now);
+        }
         let judged = match request {
             Request::StartupDone => {
                 self.confined();
@@ -125,12 +131,8 @@ impl Daemon<'_> {
     }
 
     fn report(&mut self, state: State, now: Instant) -> Result<(), Fatal> {
-        self.with.notify.status(match state {
-            State::AwaitingNames => "waits for a name of a router to have an address",
-            State::AwaitingRouters => "waits for a router to answer",
-            State::Working => "works",
-            State::Finished => "ends",
-        });
+        self.said.state = Some(state);
+        self.say_status();
         match state {
             // There is nothing more to start; the child has said which names are unknown.
             State::AwaitingNames => self.ready(),
@@ -144,6 +146,22 @@ impl Daemon<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// Tells the service manager how things stand. What is in the way of a tunnel comes first: the child
+    /// only knows that no router answers.
+    pub(crate) fn say_status(&mut self) {
+        let status = match (self.said.state, &self.said.waits) {
+            (Some(State::Finished), _) => "ends".to_owned(),
+            (_, Some(waits)) => format!("waits: {waits}"),
+            (None, None) => return,
+            (Some(State::AwaitingNames), None) => {
+                "waits for a name of a router to have an address".to_owned()
+            }
+            (Some(State::AwaitingRouters), None) => "waits for a router to answer".to_owned(),
+            (Some(State::Working), None) => "works".to_owned(),
+        };
+        self.with.notify.status(&status);
     }
 
     pub(crate) fn log_line(&mut self, record: &LogRecord, now: Instant) {

@@ -13,6 +13,7 @@ use crate::exit::{Exit, Fatal};
 use crate::kernel::forwards;
 use crate::policy::Routers;
 use crate::run::Daemon;
+use crate::tunnel::Tunnel;
 
 /// How long a child may take to confine itself.
 const CONFINED_WITHIN: Duration = Duration::from_secs(10);
@@ -98,7 +99,8 @@ impl Daemon<'_> {
     /// Tells the child of the tunnel as it is now.
     pub(crate) fn tell_link(&mut self) {
         let tunnel = self.facts().tunnel.filter(|_| self.located);
-        let name = Text::cut(self.options.name.as_str());
+        let name = self.tunnel.as_ref().map_or(&self.options.name, Tunnel::name);
+        let name = Text::cut(name.as_str());
         let waits = self.said.waits.as_deref().unwrap_or_default();
         let reason = Text::cut(if self.located { self.reason } else { waits });
         self.forwarding = forwards();

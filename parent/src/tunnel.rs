@@ -1,14 +1,17 @@
 //! What we made in the kernel, and how it is brought to what is wanted: first all that is new, then
 //! what is no longer wanted goes.
 
+mod restore;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
+use std::time::Instant;
 
 use isatapd_proto::isatap::{self, UBit};
 use isatapd_proto::{DataPath, Lifetime, Mtu, RouterWish};
-use log::{debug, warn};
+use log::warn;
 use nix::errno::Errno;
 
 use crate::device::{Device, data_path};
@@ -18,28 +21,25 @@ use crate::kernel::{
 };
 use crate::policy::{self, Addresses, Routers, Routes};
 
+pub use restore::Found;
+
 /// The tunnel, and all of ours on it.
 pub struct Tunnel {
     index: IfIndex,
+    /// What it is called at present: others may rename it.
+    name: InterfaceName,
     spec: TunnelSpec,
     device: Device,
     mtu: Mtu,
     /// The kernel's PRL; of a TUN interface, those that routes may lead to.
     routers: Vec<Ipv4Addr>,
+    /// Valid for no time: it may be there or not.
     addresses: BTreeMap<Ipv6Addr, Address>,
+    /// When the lifetimes of all of them were told.
+    addresses_at: Instant,
     /// By destination and metric, as the kernel tells routes apart.
     routes: BTreeMap<(ipnet::Ipv6Net, u32), Route>,
-}
-
-/// What became of the tunnel without our doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found {
-    /// Nothing.
-    Whole,
-    /// It has lost its routes.
-    Emptied,
-    /// It was deleted.
-    Gone,
+    routes_at: Instant,
 }
 
 impl Tunnel {
@@ -71,34 +71,47 @@ impl Tunnel {
         let mtu = spec.mtu.unwrap_or(Mtu::MIN);
         // It goes with its descriptor if what follows fails.
         let (index, queue) = netlink.create_tun(name, mtu)?;
-        hold_still_if_possible(name)?;
-        Ok(Self { device: Device::Tun(queue), mtu, ..Self::bare(index, spec) })
+        if !hold_still_if_possible(name)? {
+            warn!(
+                "{name}: /proc/sys is read-only, so accept_ra stays as it is: the kernel itself would \
+                 act on an advertisement that a child let through"
+            );
+        }
+        Ok(Self { name: name.clone(), device: Device::Tun(queue), mtu, ..Self::bare(index, spec) })
     }
 
     /// A TUN interface takes the place of this tunnel: addresses and routes are the same, and there
-    /// is never a time without the addresses. After an error the tunnel may be gone.
+    /// is never a time without the addresses. After an error it is a TUN interface, or as it was.
+    /// `Emptied`: not all routes could be kept.
     pub fn move_to_tun(
         &mut self,
         netlink: &mut Netlink,
         spec: TunnelSpec,
-    ) -> Result<(), KernelError> {
+    ) -> Result<Found, KernelError> {
         let same_locator = self.spec.local == spec.local;
-        let mut tun = Self::tun_under(netlink, &temporary(&spec.name)?, spec)?;
-        for address in self.addresses.values().filter(|_| same_locator) {
+        let mut tun = Self::tun_under(netlink, &temporary(&self.name)?, spec)?;
+        for address in self.addresses.values().filter(|a| same_locator && !a.valid.is_zero()) {
             netlink.set_address(tun.index, address)?;
             tun.addresses.insert(address.address, *address);
         }
         netlink.delete_link(self.index)?;
-        netlink.rename(tun.index, &tun.spec.name)?;
-        tun.start(netlink)?;
-        for route in self.routes.values().filter(|_| same_locator) {
-            let route = Route { index: tun.index, ..*route };
-            netlink.set_route(&route, false)?;
-            tun.routes.insert(key(&route), route);
+        let before = std::mem::replace(self, tun);
+        self.routers = before.routers;
+        netlink.rename(self.index, &before.name)?;
+        self.name = before.name;
+        self.start(netlink)?;
+        let mut found = Found::Whole;
+        for route in before.routes.values().filter(|r| same_locator && !r.lifetime.is_zero()) {
+            let route = Route { index: self.index, ..*route };
+            match netlink.set_route(&route, false) {
+                Ok(()) => drop(self.routes.insert(key(&route), route)),
+                Err(error) => {
+                    warn!("{error}");
+                    found = Found::Emptied;
+                }
+            }
         }
-        tun.routers.append(&mut self.routers);
-        *self = tun;
-        Ok(())
+        Ok(found)
     }
 
     /// Takes over the `sit` tunnel that a predecessor left, whatever its locator was.
@@ -110,7 +123,7 @@ impl Tunnel {
     ) -> Result<Self, KernelError> {
         netlink.change_tunnel(link.index, &spec)?;
         let mut tunnel = Self::begun(netlink, link.index, spec)?;
-        tunnel.routers = prl.list(&tunnel.spec.name)?;
+        tunnel.routers = prl.list(&tunnel.name)?;
         let found = netlink.addresses(link.index)?;
         for address in found {
             tunnel.addresses.entry(address.address).or_insert(address);
@@ -128,14 +141,18 @@ impl Tunnel {
     }
 
     fn bare(index: IfIndex, spec: TunnelSpec) -> Self {
+        let now = Instant::now();
         Self {
             index,
+            name: spec.name.clone(),
             spec,
             device: Device::Sit,
             mtu: Mtu::MIN,
             routers: Vec::new(),
             addresses: BTreeMap::new(),
+            addresses_at: now,
             routes: BTreeMap::new(),
+            routes_at: now,
         }
     }
 
@@ -148,6 +165,11 @@ impl Tunnel {
     /// Its number.
     pub const fn index(&self) -> IfIndex {
         self.index
+    }
+
+    /// What it is called at present.
+    pub const fn name(&self) -> &InterfaceName {
+        &self.name
     }
 
     /// What it is.
@@ -192,24 +214,6 @@ impl Tunnel {
         changed
     }
 
-    /// Looks whether it is still there, and sets it up if somebody set it down.
-    pub fn restore(&mut self, netlink: &mut Netlink) -> Result<Found, KernelError> {
-        let Some(link) = netlink.link(self.index)? else { return Ok(Found::Gone) };
-        if link.up {
-            return Ok(Found::Whole);
-        }
-        warn!("{}: was set down; set up again", self.spec.name);
-        match self.device {
-            Device::Sit => hold_still(&self.spec.name)?,
-            Device::Tun(_) => hold_still_if_possible(&self.spec.name)?,
-        }
-        self.set_link_local(netlink)?;
-        netlink.set_up(self.index)?;
-        // The kernel has removed the routes.
-        self.routes.clear();
-        Ok(Found::Emptied)
-    }
-
     /// The PRL in the kernel: new routers first. Routes by a router that goes, go before it.
     pub fn set_routers(
         &mut self,
@@ -219,23 +223,26 @@ impl Tunnel {
     ) -> Result<(), KernelError> {
         let wanted: Vec<Ipv4Addr> = wanted.iter().map(|wish| wish.router.get()).collect();
         let in_kernel = matches!(self.device, Device::Sit);
+        if in_kernel && let Some(link) = netlink.link(self.index)? {
+            self.follow_name(&link)?;
+        }
         for router in &wanted {
             if !self.routers.contains(router) {
                 if in_kernel {
-                    prl.add(&self.spec.name, *router)?;
+                    prl.add(&self.name, *router)?;
                 }
                 self.routers.push(*router);
             }
         }
         self.keep_routes(netlink, |route| is_by(&wanted, route.gateway))?;
         for router in self.routers.iter().filter(|r| in_kernel && !wanted.contains(r)) {
-            prl.delete(&self.spec.name, *router)?;
+            prl.delete(&self.name, *router)?;
         }
         self.routers = wanted;
         Ok(())
     }
 
-    /// All addresses but the link-local one.
+    /// All addresses but the link-local one. After an error with one of them the others are set.
     pub fn set_addresses(
         &mut self,
         netlink: &mut Netlink,
@@ -249,11 +256,14 @@ impl Tunnel {
             origin: Origin::Advertised,
         });
         let wanted: BTreeMap<_, _> = wanted.map(|a| (a.address, a)).collect();
-        let set = wanted.values().try_for_each(|address| {
+        self.addresses_at = Instant::now();
+        let set = first_error(wanted.values().map(|address| {
+            let set = netlink.set_address(self.index, address);
             // Ours even if that fails: the old one may be there still.
-            self.addresses.insert(address.address, *address);
-            netlink.set_address(self.index, address)
-        });
+            let valid = if set.is_ok() { address.valid } else { Lifetime::ZERO };
+            self.addresses.insert(address.address, Address { valid, ..*address });
+            set
+        }));
         // Also after an error: or what is there would grow with every list that fails.
         self.keep_addresses(netlink, |a| {
             a.origin == Origin::LinkLocal || wanted.contains_key(&a.address)
@@ -262,6 +272,7 @@ impl Tunnel {
     }
 
     /// All routes, but for those by a router that is not in the PRL: the kernel would take them.
+    /// After an error with one of them the others are set.
     pub fn set_routes(
         &mut self,
         netlink: &mut Netlink,
@@ -279,18 +290,20 @@ impl Tunnel {
             hop_limit: route.hop_limit(),
         });
         let wanted: BTreeMap<_, _> = wanted.map(|route| (key(&route), route)).collect();
-        let set = wanted.iter().try_for_each(|(key, route)| {
+        self.routes_at = Instant::now();
+        let set = first_error(wanted.iter().map(|(key, route)| {
             let held = self.routes.contains_key(key);
             match netlink.set_route(route, held) {
                 // Somebody else's.
                 Err(error) if error.errno == Errno::EEXIST => Err(error),
                 // Ours even if that fails: the answer may have been lost.
                 result => {
-                    self.routes.insert(*key, *route);
+                    let lifetime = if result.is_ok() { route.lifetime } else { Lifetime::ZERO };
+                    self.routes.insert(*key, Route { lifetime, ..*route });
                     result
                 }
             }
-        });
+        }));
         // Also after an error, as with addresses.
         self.keep_routes(netlink, |route| wanted.contains_key(&key(route)))?;
         set
@@ -368,7 +381,7 @@ impl Tunnel {
         let link = netlink.link(self.index)?;
         let mtu = link.and_then(|l| Mtu::try_from(u16::try_from(l.mtu).unwrap_or(u16::MAX)).ok());
         self.mtu = mtu.ok_or_else(|| KernelError {
-            object: self.spec.name.to_string(),
+            object: self.name.to_string(),
             action: "read the MTU",
             errno: Errno::ENODEV,
             hint: String::new(),
@@ -377,16 +390,19 @@ impl Tunnel {
     }
 }
 
-/// In a container /proc/sys is read-only. The child hands the kernel no advertisement and no
-/// redirect, and sends none of its solicitations, so of a TUN interface that does no harm.
-fn hold_still_if_possible(name: &InterfaceName) -> Result<(), KernelError> {
+/// In a container /proc/sys is read-only. A child that keeps to the rules hands the kernel no
+/// advertisement and no redirect, and sends none of its solicitations, so of a TUN interface that
+/// does no harm. False: it was not possible.
+fn hold_still_if_possible(name: &InterfaceName) -> Result<bool, KernelError> {
     match hold_still(name) {
-        Err(error) if error.errno == Errno::EROFS => {
-            debug!("{error}");
-            Ok(())
-        }
-        result => result,
+        Err(error) if error.errno == Errno::EROFS => Ok(false),
+        result => result.map(|()| true),
     }
+}
+
+/// Goes through all of them, whatever becomes of each.
+fn first_error(results: impl Iterator<Item = Result<(), KernelError>>) -> Result<(), KernelError> {
+    results.fold(Ok(()), Result::and)
 }
 
 /// Whether a route is on the link, or leads to one of these.

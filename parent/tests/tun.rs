@@ -116,9 +116,12 @@ fn nobody_elses_interface_is_taken() {
 
 /// An approved PRL, address, default route and prefix on the link.
 fn wishes(tunnel: &Tunnel) -> (Routers, Addresses, Routes) {
+    wishes_for(tunnel, Lifetime::from_secs(1800))
+}
+
+fn wishes_for(tunnel: &Tunnel, lifetime: Lifetime) -> (Routers, Addresses, Routes) {
     let prl = [RouterWish { slot: 0.try_into().unwrap(), router: v4(101) }];
     let facts = Facts { routers: &prl, tunnel: Some(tunnel.state()) };
-    let lifetime = Lifetime::from_secs(1800);
     let address = AddressWish {
         prefix: "2001:db8:1::".parse::<std::net::Ipv6Addr>().unwrap().try_into().unwrap(),
         on_link: true,
@@ -182,6 +185,21 @@ fn routes_lead_to_routers_and_to_the_link() {
 }
 
 #[test]
+fn a_strangers_route_is_in_the_way_of_no_other() {
+    let mut netlink = host();
+    ip("-6 route add default dev va metric 2112");
+    let mut tunnel = Tunnel::create_tun(&mut netlink, spec(2)).unwrap();
+    let prl = isatapd::kernel::Prl::open().unwrap();
+    let (routers, _, wanted) = wishes(&tunnel);
+    tunnel.set_routers(&mut netlink, &prl, routers.list()).unwrap();
+    for _ in 0..2 {
+        assert_eq!(tunnel.set_routes(&mut netlink, &wanted).unwrap_err().errno, Errno::EEXIST);
+        assert_eq!(routes(), ROUTES[..2]);
+        assert!(ip("-6 route show default").contains("dev va"));
+    }
+}
+
+#[test]
 fn another_locator_is_another_address_of_the_same_interface() {
     let mut netlink = host();
     let mut tunnel = working(&mut netlink);
@@ -199,22 +217,90 @@ fn another_locator_is_another_address_of_the_same_interface() {
 }
 
 #[test]
-fn what_others_do_to_it_is_found() {
+fn what_others_do_to_it_is_found_and_mended() {
     let mut netlink = host();
     let mut tunnel = working(&mut netlink);
-    assert_eq!(tunnel.restore(&mut netlink), Ok(Found::Whole));
-    ip("link set is0 down");
-    assert_eq!(tunnel.restore(&mut netlink), Ok(Found::Emptied));
+    let before = addresses();
+    assert_eq!(tunnel.restore(&mut netlink, true), Ok(Found::Whole));
+    for (line, found) in [
+        ("link set is0 down", Found::Emptied),
+        ("-6 address flush dev is0", Found::Emptied),
+        ("address del fe80::5efe:a00:2/64 dev is0", Found::Emptied),
+        ("address del 2001:db8:1::5efe:a00:2/64 dev is0", Found::Emptied),
+        ("-6 route del default dev is0", Found::Emptied),
+        ("-6 route del 2001:db8:1::/64 dev is0", Found::Emptied),
+        ("link set is0 mtu 1400", Found::Whole),
+        ("link set is0 mtu 1000", Found::Emptied),
+    ] {
+        ip(line);
+        assert_eq!(tunnel.restore(&mut netlink, true), Ok(found), "{line}");
+        // What was done is no news.
+        assert_eq!(tunnel.restore(&mut netlink, true), Ok(Found::Whole), "{line}");
+        let link = netlink.link(tunnel.index()).unwrap().unwrap();
+        assert!(link.up && link.mtu == 1480, "{line}");
+        let (_, wanted, wanted_routes) = wishes(&tunnel);
+        tunnel.set_addresses(&mut netlink, &wanted).unwrap();
+        tunnel.set_routes(&mut netlink, &wanted_routes).unwrap();
+        let mut found = addresses();
+        found.sort();
+        let mut expected = before.clone();
+        expected.sort();
+        assert_eq!((found, routes()), (expected, ROUTES.map(str::to_owned).to_vec()), "{line}");
+        for name in ["accept_ra", "autoconf", "accept_redirects", "router_solicitations"] {
+            assert_eq!(setting(name), "0\n", "{line}: {name}");
+        }
+    }
+    let disable = "/proc/sys/net/ipv6/conf/is0/disable_ipv6";
+    fs::write(disable, "1").unwrap();
+    assert!(tunnel.restore(&mut netlink, true).is_err());
+    fs::write(disable, "0").unwrap();
+    assert_eq!(tunnel.restore(&mut netlink, true), Ok(Found::Emptied));
     assert_eq!(addresses(), ["fe80::5efe:a00:2/64"]);
-    let (_, addresses, routes) = wishes(&tunnel);
-    tunnel.set_addresses(&mut netlink, &addresses).unwrap();
-    tunnel.set_routes(&mut netlink, &routes).unwrap();
-    assert_eq!(self::routes(), ROUTES);
+
     ip("link del is0");
-    assert_eq!(tunnel.restore(&mut netlink), Ok(Found::Gone));
+    assert_eq!(tunnel.restore(&mut netlink, false), Ok(Found::Gone));
     // Its descriptors are of no use; another takes its place.
     let tunnel = Tunnel::create_tun(&mut netlink, spec(2)).unwrap();
     assert!(tunnel.data_path().unwrap().is_ok());
+}
+
+#[test]
+fn what_expires_is_not_lost_and_what_is_lost_is_no_longer_ours() {
+    let mut netlink = host();
+    let mut tunnel = working(&mut netlink);
+    let wishes = wishes_for(&tunnel, Lifetime::from_secs(1));
+    tunnel.set_addresses(&mut netlink, &wishes.1).unwrap();
+    tunnel.set_routes(&mut netlink, &wishes.2).unwrap();
+    ip("-6 route flush dev is0 proto ra");
+    ip("address del 2001:db8:1::5efe:a00:2/64 dev is0");
+    assert_eq!(tunnel.restore(&mut netlink, true), Ok(Found::Whole));
+    ip("-6 route add 2001:db8:1::/64 dev va metric 2047");
+    assert_eq!(tunnel.set_routes(&mut netlink, &wishes.2).unwrap_err().errno, Errno::EEXIST);
+    assert!(ip("-6 route show 2001:db8:1::/64").contains("dev va"));
+}
+
+#[test]
+fn a_new_name_is_followed() {
+    let mut netlink = host();
+    let mut tunnel = working(&mut netlink);
+    ip_batch(
+        "link set is0 down
+        link set is0 name is9
+        link add is0 type veth peer name other",
+    );
+    fs::write("/proc/sys/net/ipv6/conf/is9/accept_ra", "1").unwrap();
+    assert_eq!(tunnel.restore(&mut netlink, false), Ok(Found::Emptied));
+    assert_eq!(tunnel.name().as_str(), "is9");
+    assert_eq!(setting("accept_ra"), "1\n", "a stranger's");
+    let renamed = fs::read_to_string("/proc/sys/net/ipv6/conf/is9/accept_ra").unwrap();
+    assert_eq!(renamed, "0\n");
+    assert!(!ip("link show is0").contains("UP"));
+    // Nor does a move touch the stranger.
+    tunnel.move_to_tun(&mut netlink, spec(2)).unwrap();
+    assert!(ip("-d link show is9").contains("tun type tun"));
+    // Who takes the mark off takes the tunnel.
+    ip("link set is9 alias mine");
+    assert_eq!(tunnel.restore(&mut netlink, false), Ok(Found::Gone));
 }
 
 #[test]
@@ -222,7 +308,7 @@ fn a_tun_takes_the_place_of_a_tunnel() {
     let mut netlink = host();
     let mut tunnel = working(&mut netlink);
     let (before, index) = (addresses(), tunnel.index());
-    tunnel.move_to_tun(&mut netlink, spec(2)).unwrap();
+    assert_eq!(tunnel.move_to_tun(&mut netlink, spec(2)), Ok(Found::Whole));
     assert_ne!(tunnel.index(), index);
     assert_eq!((addresses(), routes()), (before, ROUTES.map(str::to_owned).to_vec()));
     let link = netlink.link(tunnel.index()).unwrap().unwrap();
@@ -237,11 +323,24 @@ fn a_tun_takes_the_place_of_a_tunnel() {
     tunnel.move_to_tun(&mut netlink, spec(3)).unwrap();
     assert_eq!(addresses(), ["fe80::5efe:a00:3/64"]);
     assert_eq!(routes(), ROUTES[1..2]);
+    // A route that cannot come along keeps nothing else from it.
+    let prl = isatapd::kernel::Prl::open().unwrap();
+    let (routers, wanted, wanted_routes) = wishes(&tunnel);
+    tunnel.set_routers(&mut netlink, &prl, routers.list()).unwrap();
+    tunnel.set_addresses(&mut netlink, &wanted).unwrap();
+    tunnel.set_routes(&mut netlink, &wanted_routes).unwrap();
+    ip("-6 route append default dev va metric 2112");
+    let before = addresses();
+    assert_eq!(tunnel.move_to_tun(&mut netlink, spec(3)), Ok(Found::Emptied));
+    assert_eq!(
+        (addresses(), routes()),
+        (before, ROUTES[..2].iter().map(ToString::to_string).collect())
+    );
     // While a stranger has the name for a moment, all stays as it is.
     ip("link add is0~ type veth peer name other");
     let index = tunnel.index();
     assert!(tunnel.move_to_tun(&mut netlink, spec(2)).is_err());
-    assert_eq!((tunnel.index(), addresses().len()), (index, 1));
+    assert_eq!((tunnel.index(), addresses().len()), (index, 2));
 }
 
 /// Sends these octets as protocol 41.

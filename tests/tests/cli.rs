@@ -179,6 +179,10 @@ fn forwarding_is_on_as_long_as_the_router_runs() {
         command.args(ROUTER).arg("--forward").stderr(Stdio::null());
         let mut router = command.spawn().expect("isatapd");
         wait_for(secs(10), "forwarding", || forwarding().then_some(()));
+        for _ in 0..2 {
+            fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "0").expect("IPv6");
+            wait_for(secs(10), "forwarding again", || forwarding().then_some(()));
+        }
         kill(Pid::from_raw(router.id().cast_signed()), Signal::SIGTERM).expect("kill");
         assert_eq!(router.wait().expect("wait").code(), Some(0));
         assert!(!forwarding());

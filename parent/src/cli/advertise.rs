@@ -166,7 +166,11 @@ impl Variables {
             "advotherconfigflag" => base.other = flag(value)?,
             "advreachabletime" => base.reachable = number(value)?.try_into()?,
             "advretranstimer" => base.retrans_timer = number(value)?,
-            "advlinkmtu" => base.mtu = mtu(value)?.0,
+            "advlinkmtu" => {
+                // 0: none is advertised. There is no `auto`.
+                number(value)?;
+                base.mtu = mtu(value)?.0;
+            }
             // They are one: either sets both.
             "advrdnsslifetime" | "advdnssllifetime" => self.dns_lifetime = Some(lifetime(value)?),
             _ => return Err(InvalidValue("no such variable")),

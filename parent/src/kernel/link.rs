@@ -2,7 +2,8 @@
 
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    InfoKind, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoKind, LinkAttribute, LinkFlags, LinkInfo,
+    LinkMessage,
 };
 use nix::errno::Errno;
 
@@ -20,8 +21,6 @@ pub struct Link {
     pub name: Option<InterfaceName>,
     /// Whether it is administratively up.
     pub up: bool,
-    /// Whether it has a carrier.
-    pub carrier: bool,
     /// Its MTU in octets.
     pub mtu: u32,
     /// Whether we made it, in this or an earlier run.
@@ -44,10 +43,21 @@ pub enum Kind {
 impl Netlink {
     /// Sets an interface up.
     pub fn set_up(&mut self, index: IfIndex) -> Result<(), KernelError> {
+        self.set_flags(index, LinkFlags::Up).map_err(|e| KernelError::new(index, "set up", e))
+    }
+
+    /// Sets our tunnel down.
+    pub fn set_down(&mut self, index: IfIndex) -> Result<(), KernelError> {
+        self.own(index)
+            .and_then(|()| self.set_flags(index, LinkFlags::empty()))
+            .map_err(|e| KernelError::new(index, "set down", e))
+    }
+
+    fn set_flags(&mut self, index: IfIndex, up: LinkFlags) -> Result<(), Refusal> {
         let mut message = link_message(Some(index), Vec::new());
-        message.header.flags = LinkFlags::Up;
+        message.header.flags = up;
         message.header.change_mask = LinkFlags::Up;
-        self.set_link(message).map_err(|e| KernelError::new(index, "set up", e))
+        self.set_link(message)
     }
 
     /// Deletes our tunnel, addresses and routes with it. `Ok` if it is gone already; never another's.
@@ -78,14 +88,6 @@ impl Netlink {
         }
     }
 
-    /// All interfaces but those whose name is not UTF-8, which rtnetlink cannot read.
-    pub fn links(&mut self) -> Result<Vec<Link>, KernelError> {
-        let skip = LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]);
-        let all = RouteNetlinkMessage::GetLink(link_message(None, vec![skip]));
-        let answers = self.dump(&all).map_err(|e| KernelError::new("interfaces", "list", e))?;
-        Ok(answers.into_iter().filter_map(Link::from_answer).collect())
-    }
-
     pub(super) fn get_link(&mut self, message: LinkMessage) -> Result<Link, Refusal> {
         let answers = self.request(RouteNetlinkMessage::GetLink(message), 0)?;
         Ok(answers.into_iter().find_map(Link::from_answer).ok_or(Errno::EPROTO)?)
@@ -104,6 +106,12 @@ impl Netlink {
             Err(Refusal::because(Errno::EPERM, "it is not ours"))
         }
     }
+}
+
+/// That the kernel gives an interface no address of its own.
+pub(super) fn no_address() -> LinkAttribute {
+    let none = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
+    LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![none])])
 }
 
 pub(super) fn link_message(
@@ -128,7 +136,6 @@ impl Link {
             index: IfIndex::new(message.header.index)?,
             name: None,
             up: message.header.flags.contains(LinkFlags::Up),
-            carrier: message.header.flags.contains(LinkFlags::LowerUp),
             mtu: 0,
             ours: false,
             kind: Kind::Other,

@@ -47,13 +47,11 @@ pub struct Changes {
     pub links: bool,
     /// An IPv4 address, route or rule.
     pub ipv4: bool,
-    /// The tunnel itself, an IPv6 address of it or route through it. What we do ourselves counts too, PRL included:
-    /// who answers it by a change that is not needed goes in circles.
+    /// The tunnel itself, an IPv6 address of it or route through it. What we do ourselves counts too,
+    /// PRL included: who answers it by a change that is not needed goes in circles.
     pub tunnel: bool,
     /// Whether an interface forwards IPv6.
     pub forwarding: bool,
-    /// The tunnel has been deleted.
-    pub tunnel_gone: bool,
     /// Messages were lost: anything may have changed.
     pub overrun: bool,
 }
@@ -128,8 +126,7 @@ impl Changes {
         let ours = tunnel.is_some_and(|tunnel| tunnel.get() == u32::from_ne_bytes(*i));
         let ipv6 = i32::from(*family) == AF_INET6;
         match kind {
-            RTM_NEWLINK if ours => self.tunnel = true,
-            RTM_DELLINK if ours => self.tunnel_gone = true,
+            RTM_NEWLINK | RTM_DELLINK if ours => self.tunnel = true,
             RTM_NEWLINK | RTM_DELLINK => self.links = true,
             RTM_NEWADDR | RTM_DELADDR if ipv6 => self.tunnel |= ours,
             RTM_NEWROUTE | RTM_DELROUTE if ipv6 => {

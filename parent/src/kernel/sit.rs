@@ -5,14 +5,11 @@ use std::num::NonZeroU8;
 
 use isatapd_proto::{Mtu, UnicastV4};
 use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_EXCL};
-use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoIpTunnel, InfoKind, LinkAttribute,
-    LinkInfo,
-};
+use netlink_packet_route::link::{InfoData, InfoIpTunnel, InfoKind, LinkAttribute, LinkInfo};
 use netlink_packet_route::{IpProtocol, RouteNetlinkMessage};
 use nix::errno::Errno;
 
-use super::link::{MARK, link_message};
+use super::link::{MARK, link_message, no_address};
 use super::{IfIndex, InterfaceName, KernelError, Kind, Netlink, Refusal};
 
 /// `IFLA_IPTUN_FLAGS` of linux/if_tunnel.h.
@@ -108,11 +105,7 @@ impl Netlink {
     fn mark_tunnel(&mut self, spec: &TunnelSpec) -> Result<IfIndex, KernelError> {
         let refused = |e| KernelError::new(&spec.name, "create the tunnel", e);
         let made = self.find_link(&spec.name)?.ok_or_else(|| refused(Errno::ENODEV.into()))?;
-        let no_address = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
-        let mut attributes = vec![
-            LinkAttribute::IfAlias(MARK.to_owned()),
-            LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![no_address])]),
-        ];
+        let mut attributes = vec![LinkAttribute::IfAlias(MARK.to_owned()), no_address()];
         attributes.extend(spec.mtu.map(|mtu| LinkAttribute::Mtu(mtu.get().into())));
         self.set_link(link_message(Some(made.index), attributes))
             .and_then(|()| self.verify(made.index, spec))

@@ -7,11 +7,11 @@ use std::path::Path;
 
 use isatapd_proto::Mtu;
 use isatapd_security::sys;
-use netlink_packet_route::link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute};
+use netlink_packet_route::link::LinkAttribute;
 use nix::errno::Errno;
 use nix::libc::O_NONBLOCK;
 
-use super::link::{MARK, link_message};
+use super::link::{MARK, link_message, no_address};
 use super::prl::system_name;
 use super::{IfIndex, InterfaceName, KernelError, Kind, Netlink, Refusal};
 
@@ -39,10 +39,9 @@ impl Netlink {
         let device = open_device().map_err(|e| KernelError::new(TUN_DEVICE, "open", e))?;
         sys::make_tun(device.as_fd(), &system_name(name)?).map_err(|e| refused(e.into()))?;
         let made = self.find_link(name)?.ok_or_else(|| refused(Errno::ENODEV.into()))?;
-        let no_address = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
         let attributes = vec![
             LinkAttribute::IfAlias(MARK.to_owned()),
-            LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![no_address])]),
+            no_address(),
             LinkAttribute::Mtu(mtu.get().into()),
         ];
         self.set_link(link_message(Some(made.index), attributes)).map_err(refused)?;
@@ -57,6 +56,11 @@ impl Netlink {
     /// Gives our tunnel another MTU.
     pub fn set_mtu(&mut self, index: IfIndex, mtu: Mtu) -> Result<(), KernelError> {
         self.change_own(index, LinkAttribute::Mtu(mtu.get().into()), "set the MTU")
+    }
+
+    /// Has the kernel give our tunnel no address of its own.
+    pub fn give_no_address(&mut self, index: IfIndex) -> Result<(), KernelError> {
+        self.change_own(index, no_address(), "have the kernel give it no address")
     }
 
     /// Gives our tunnel, which is down, another name. `EEXIST`: it is taken.

@@ -11,7 +11,14 @@ use crate::common::{GLOBAL1, address, check_gone, default_by};
 fn a_tunnel_deleted_or_set_down_is_whole_again() {
     let site = crate::site(&[]);
     let mut daemon = Daemon::working(&site, &[]);
-    for act in ["link del is0", "link set is0 down", "link set is0 down"] {
+    for act in [
+        "link del is0",
+        "link set is0 down",
+        "link set is0 down",
+        "-6 address flush dev is0",
+        "-6 route del default dev is0",
+        "link set is0 mtu 1000",
+    ] {
         site.ip("host", act);
         wait_for(secs(5), act, || {
             (address(&site, GLOBAL1).is_some() && default_by(&site, ROUTER1).is_some())

@@ -200,6 +200,7 @@ fn mistakes_are_told_in_one_line() {
             "--advertise-set AdvRetransTimer=4294967296",
             "AdvRetransTimer=4294967296: AdvRetransTimer: too large",
         ),
+        ("--advertise-set AdvLinkMTU=auto", "AdvLinkMTU=auto: AdvLinkMTU: not a number"),
         (
             "--advertise-set AdvLinkMTU=1279",
             "AdvLinkMTU=1279: AdvLinkMTU: below 1280, the least for IPv6",
