@@ -24,7 +24,7 @@ pub(crate) struct Worker {
     channel: Arc<OwnedFd>,
     mailbox: Arc<Mailbox>,
     ends: Option<Ends>,
-    /// The table says so.
+    /// The table says so, or there is none yet.
     hold: bool,
     mover: Mover,
     /// For a batch of packets: a page of it is memory once it was used.
@@ -49,7 +49,7 @@ impl Worker {
             channel,
             mailbox,
             ends: None,
-            hold: false,
+            hold: true,
             room: vec![0; EACH * BATCH],
             barrier: false,
         }
