@@ -23,12 +23,16 @@ use nix::unistd::Uid;
 pub(crate) const MOST: usize = 16;
 /// How long a client may take to ask.
 const IDLE: Duration = Duration::from_secs(5);
+/// After clients could not be accepted, until the next try.
+const RETRY: Duration = Duration::from_secs(10);
 /// Clients accepted before others have their turn.
 const TURN: usize = 32;
 
 /// The listening socket and those who have not asked yet.
 pub(crate) struct Control {
     listener: Option<UnixListener>,
+    /// Nobody could be accepted: until when it is left alone, as it may be ready for ever.
+    resting_until: Option<Instant>,
     /// Whose processes may ask, beside root's.
     own: Uid,
     clients: Vec<Client>,
@@ -47,28 +51,35 @@ struct Client {
 impl Control {
     /// No socket yet.
     pub(crate) const fn new(own: Uid, counters: Arc<Counters>) -> Self {
-        Self { listener: None, own, clients: Vec::new(), counters, refused: 0 }
+        let clients = Vec::new();
+        Self { listener: None, resting_until: None, own, clients, counters, refused: 0 }
     }
 
     /// Takes the listening socket that the parent made.
     pub(crate) fn listen(&mut self, socket: OwnedFd) {
         self.listener = Some(socket.into());
+        self.resting_until = None;
     }
 
     /// What to wait for: whether something can be read.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let clients = self.clients.iter().map(|client| client.socket.as_fd());
-        self.listener.iter().map(AsFd::as_fd).chain(clients)
+        let listener = self.listener.iter().filter(|_| self.resting_until.is_none());
+        listener.map(AsFd::as_fd).chain(clients)
     }
 
     /// When [`Control::serve`] is due even if nothing can be read.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.clients.iter().map(|client| client.until).min()
+        self.clients.iter().map(|client| client.until).chain(self.resting_until).min()
     }
 
     /// Takes who comes, answers who asks, closes who does not.
-    pub(crate) fn serve(&mut self, engine: &Engine, now: Instant) {
-        self.accept(now);
+    ///
+    /// # Errors
+    ///
+    /// Nobody more can be accepted; that is tried again later.
+    pub(crate) fn serve(&mut self, engine: &Engine, now: Instant) -> io::Result<()> {
+        let accepted = self.accept(now);
         for client in std::mem::take(&mut self.clients) {
             let mut octets = [0; MAX_QUERY + 1];
             match recv(client.socket.as_raw_fd(), &mut octets, MsgFlags::MSG_DONTWAIT) {
@@ -85,20 +96,24 @@ impl Control {
                 Err(_) => self.refused = self.refused.saturating_add(1),
             }
         }
+        accepted
     }
 
-    fn accept(&mut self, now: Instant) {
+    fn accept(&mut self, now: Instant) -> io::Result<()> {
+        self.resting_until.take_if(|until| *until <= now);
         for _ in 0..TURN {
-            let Some(listener) = &self.listener else { return };
+            let listener = self.listener.as_ref().filter(|_| self.resting_until.is_none());
+            let Some(listener) = listener else { break };
             let socket: OwnedFd = match listener.accept() {
                 Ok((client, _)) => client.into(),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
-                Err(_) => {
-                    // It would be ready for ever.
-                    self.listener = None;
-                    return;
-                }
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => break,
+                    io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => continue,
+                    _ => {
+                        self.resting_until = Some(now.after(RETRY));
+                        return Err(error);
+                    }
+                },
             };
             if self.clients.len() < MOST && self.may_ask(&socket) {
                 self.clients.push(Client { socket, until: now.after(IDLE) });
@@ -106,6 +121,7 @@ impl Control {
                 self.refused = self.refused.saturating_add(1);
             }
         }
+        Ok(())
     }
 
     fn may_ask(&self, socket: &OwnedFd) -> bool {

@@ -36,6 +36,8 @@ pub(crate) struct Io {
     /// Sockets asked for: the transport of each.
     asked: BTreeMap<DnsId, Transport>,
     waiting: VecDeque<Vec<u8>>,
+    /// What waits is held back until the data path has sent the engine's packets.
+    held: bool,
 }
 
 impl Io {
@@ -58,6 +60,7 @@ impl Io {
             settled_at: None,
             asked: BTreeMap::new(),
             waiting: VecDeque::new(),
+            held: false,
         }
     }
 
@@ -101,8 +104,7 @@ impl Io {
                     return Ok(Some(Input::SolicitFailed { slot, form, error }));
                 }
             }
-            // Lost where too many wait, as on any link: the engine repeats what matters.
-            Action::Transmit { to, packet } => drop(self.data_path.transmit(to, &packet)),
+            Action::Transmit { to, packet } => self.data_path.transmit(to, &packet),
             Action::Publish(table) => self.data_path.publish(table),
             Action::CloseRouter(slot) => self.routers.retain(|(s, _), _| *s != slot),
             Action::SendDns { id, bytes } => {
@@ -122,6 +124,12 @@ impl Io {
     fn send(&mut self, up: &Up) -> io::Result<()> {
         match &up.request {
             Request::OpenDns { id, transport, .. } => drop(self.asked.insert(*id, *transport)),
+            // The parent takes the data path away when it has heard that.
+            Request::Report(State::Finished) if self.has_data_path => {
+                self.flush()?;
+                self.data_path.barrier();
+                self.held = true;
+            }
             Request::Report(State::Working) => self.settled_at = Some(Clock::now()?.after(SETTLED)),
             _ => {}
         }
@@ -134,12 +142,20 @@ impl Io {
 
     /// Whether messages wait for the parent to take them.
     pub(crate) fn is_waiting(&self) -> bool {
-        !self.waiting.is_empty()
+        !self.held && !self.waiting.is_empty()
+    }
+
+    /// The data path has sent all that it was given.
+    pub(crate) fn release(&mut self) -> io::Result<()> {
+        self.held = false;
+        self.flush()
     }
 
     /// Sends what waits.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
-        while let Some(octets) = self.waiting.front() {
+        while !self.held
+            && let Some(octets) = self.waiting.front()
+        {
             match self.uplink.send(octets) {
                 Ok(()) => drop(self.waiting.pop_front()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,

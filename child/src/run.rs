@@ -6,13 +6,13 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use isatapd_engine::{Engine, Input};
 use isatapd_proto::isatap::UBit;
-use isatapd_proto::{DnsId, Event, MAX_FILE, Slot};
+use isatapd_proto::{DnsId, Event, Level, MAX_FILE, Slot};
 use isatapd_security::{ReceiveError, forget_startup_code};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::clock::Clock;
-use crate::datapath::{self, Ends};
+use crate::datapath::{self, Ends, Message};
 use crate::icmp6::{self, RouterSocket};
 use crate::io::Io;
 
@@ -46,8 +46,10 @@ pub(crate) fn run(io: &mut Io, engine: &mut Engine) -> io::Result<()> {
         for id in ready.dns {
             hear_dns(io, engine, id)?;
         }
-        if ready.control || ready.timer {
-            io.control.serve(engine, Clock::now()?);
+        let now = Clock::now()?;
+        let control = ready.control || io.control.deadline().is_some_and(|due| due <= now);
+        if control && let Err(error) = io.control.serve(engine, now) {
+            io.uplink.log(Level::Warning, &format!("control socket: {error}"));
         }
     }
 }
@@ -62,11 +64,12 @@ struct Ready {
 }
 
 fn wait(io: &Io) -> io::Result<Ready> {
-    let upward = if io.is_waiting() { PollFlags::POLLOUT } else { PollFlags::empty() };
+    let room = |wanted| if wanted { PollFlags::POLLOUT } else { PollFlags::empty() };
+    let (upward, onward) = (room(io.is_waiting()), room(io.data_path.is_waiting()));
     let mut fds = vec![
         PollFd::new(io.uplink.as_fd(), PollFlags::POLLIN | upward),
         PollFd::new(io.clock.as_fd(), PollFlags::POLLIN),
-        PollFd::new(io.data_path.as_fd(), PollFlags::POLLIN),
+        PollFd::new(io.data_path.as_fd(), PollFlags::POLLIN | onward),
     ];
     fds.extend(io.routers.values().map(|s| PollFd::new(s.as_fd(), PollFlags::POLLIN)));
     fds.extend(io.dns.values().map(|s| PollFd::new(s.as_fd(), s.interest())));
@@ -184,9 +187,17 @@ fn hear_router(
 }
 
 fn hear_data_path(io: &mut Io, engine: &mut Engine, buffer: &mut [u8]) -> io::Result<()> {
+    io.data_path.flush();
     for _ in 0..TURN {
-        let Some((from, packet)) = io.data_path.receive(buffer) else { break };
-        tell(io, engine, Input::Tunnelled { from, packet })?;
+        match io.data_path.receive(buffer) {
+            Some(Message::Packet(from, packet)) => {
+                tell(io, engine, Input::Tunnelled { from, packet })?;
+            }
+            Some(Message::Suspect(router)) => tell(io, engine, Input::Suspect(router))?,
+            Some(Message::Barrier) => io.release()?,
+            Some(Message::Wake) => {}
+            None => break,
+        }
     }
     Ok(())
 }

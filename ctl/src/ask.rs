@@ -52,6 +52,12 @@ pub(crate) fn ask(path: &Path, ask: Ask) -> Result<Told, Fatal> {
     }
 }
 
+/// Whether nobody listens at the socket `path`: who made it was killed.
+pub(crate) fn is_left_over(path: &Path) -> bool {
+    let connect = |socket: OwnedFd| connect(socket.as_raw_fd(), &UnixAddr::new(path)?);
+    open().and_then(connect) == Err(Errno::ECONNREFUSED)
+}
+
 /// What to do if the two do not understand each other.
 pub(crate) fn other_version() -> Fatal {
     let line = "isatapd is of another version than isatapctl: restart it after an upgrade";

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::ask::is_left_over;
 use crate::exit::{Exit, Fatal};
 
 /// Where isatapd keeps its sockets.
@@ -12,7 +13,8 @@ const FOLDER: &str = "/run/isatapd";
 /// What their names end in.
 const KIND: &str = ".control";
 
-/// The socket of `name` in this network namespace; without one, the only socket there.
+/// The socket of `name` in this network namespace; without one, the only socket there, or the only
+/// one at which somebody listens.
 pub(crate) fn socket(name: Option<&str>) -> Result<PathBuf, Fatal> {
     let namespace = fs::metadata("/proc/self/ns/net")
         .map_err(|error| Fatal::new(Exit::Os, format!("/proc/self/ns/net: {error}")))?;
@@ -20,8 +22,12 @@ pub(crate) fn socket(name: Option<&str>) -> Result<PathBuf, Fatal> {
 }
 
 fn socket_in(folder: &Path, namespace: u64, name: Option<&str>) -> Result<PathBuf, Fatal> {
-    let names = names(folder, namespace)
+    let path = |name: &str| folder.join(format!("{namespace}.{name}{KIND}"));
+    let mut names = names(folder, namespace)
         .map_err(|error| Fatal::new(Exit::Os, format!("{}: {error}", folder.display())))?;
+    if name.is_none() && names.len() > 1 {
+        names.retain(|name| !is_left_over(&path(name)));
+    }
     let name = match (name, names.as_slice()) {
         (Some(name), _) if names.iter().any(|known| known == name) => name,
         (Some(name), _) => {
@@ -34,7 +40,7 @@ fn socket_in(folder: &Path, namespace: u64, name: Option<&str>) -> Result<PathBu
             return Err(Fatal::new(Exit::Usage, line));
         }
     };
-    Ok(folder.join(format!("{namespace}.{name}{KIND}")))
+    Ok(path(name))
 }
 
 /// The names of all sockets of `namespace`, in order.
@@ -57,6 +63,8 @@ fn names(folder: &Path, namespace: u64) -> io::Result<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixListener;
+
     use super::*;
 
     #[test]
@@ -76,10 +84,17 @@ mod tests {
         let path = folder.path().join("42.is0.control");
         fs::write(&path, "").unwrap();
         assert_eq!(find(None), Ok(path.clone()));
-        fs::write(folder.path().join("42.is.1.control"), "").unwrap();
+        // With another one, somebody is to listen there.
+        let other = folder.path().join("42.is.1.control");
+        let that = UnixListener::bind(&other).unwrap();
+        assert_eq!(find(None), Ok(other));
+        fs::remove_file(&path).unwrap();
+        let this = UnixListener::bind(&path).unwrap();
         let which = (Exit::Usage, "--name: which one of is.1 is0?".to_owned());
         assert_eq!(find(None), Err(which));
         assert_eq!(find(Some("is0")), Ok(path));
         assert!(find(Some("../x")).is_err() && find(Some("")).is_err());
+        drop((this, that));
+        assert_eq!(find(None), Err((Exit::Unavailable, "isatapd does not run".to_owned())));
     }
 }

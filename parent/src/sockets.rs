@@ -72,7 +72,7 @@ fn throw_away_strays(socket: &OwnedFd) -> Result<(), Errno> {
 /// whatever becomes of the tunnel.
 #[derive(Debug)]
 pub struct Protocol41 {
-    /// Receives what has IPv6 inside. With the dynamic method it never fragments, with the static
+    /// Receives what has IPv6 inside, and what became of packets that either sent. With the dynamic method it never fragments, with the static
     /// one it is not sent by.
     whole: OwnedFd,
     /// Lets packets be fragmented, and receives nothing.
@@ -88,10 +88,11 @@ impl Protocol41 {
                 MtuMethod::Static => sys::Fragments::Allowed,
             };
             let nothing = sys::nothing_filter();
-            Ok(Self {
-                whole: open_protocol_41(ttl, whole, &sys::ipv6_inside_filter())?,
-                fragmenting: open_protocol_41(ttl, sys::Fragments::Allowed, &nothing)?,
-            })
+            let whole = open_protocol_41(ttl, whole, &sys::ipv6_inside_filter())?;
+            // The kernel tells it what became of the other's packets, too.
+            setsockopt(&whole, sockopt::Ipv4RecvErr, &true)?;
+            let fragmenting = open_protocol_41(ttl, sys::Fragments::Allowed, &nothing)?;
+            Ok(Self { whole, fragmenting })
         };
         open().map_err(|errno| failed("protocol 41".to_owned(), "open a socket", errno))
     }
@@ -146,7 +147,6 @@ fn open_protocol_41(
     park(&socket)?;
     throw_away_strays(&socket)?;
     sys::set_fragments(fd, fragments).map_err(|e| errno(&e))?;
-    setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?;
     if let Some(ttl) = ttl {
         setsockopt(&socket, sockopt::Ipv4Ttl, &ttl.get().into())?;
     }

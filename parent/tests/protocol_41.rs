@@ -23,7 +23,7 @@ use isatapd_proto::{MtuMethod, UnicastV4};
 use isatapd_security::sys;
 use namespace::{index_of, ip, ip_batch};
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, SockaddrIn, recv, sendto};
+use nix::sys::socket::{MsgFlags, SockaddrIn, getsockopt, recv, sendto, sockopt};
 
 fn v4(last: u8) -> UnicastV4 {
     Ipv4Addr::new(10, 0, 0, last).try_into().unwrap()
@@ -74,6 +74,11 @@ fn the_sockets_pass_what_they_should() {
     assert_eq!(send(&fragmenting, [10, 0, 0, 9], &long), Ok(1600));
     let [fixed, _] = pointed(2, MtuMethod::Static);
     assert_eq!(send(&fixed, [10, 0, 0, 9], &long), Ok(1600));
+
+    // One hears for both.
+    for (socket, hears) in [(&whole, true), (&fragmenting, false), (&fixed, true)] {
+        assert_eq!(getsockopt(socket, sockopt::Ipv4RecvErr), Ok(hears));
+    }
 
     // Nobody takes the filters off.
     for socket in [&whole, &fragmenting] {

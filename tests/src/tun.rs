@@ -30,7 +30,8 @@ pub fn open(name: &str) -> File {
     tun
 }
 
-/// Two raw sockets bound to `locator`: one never fragments and receives, the other the reverse.
+/// Two raw sockets bound to `locator`: one never fragments, and receives packets and what became of
+/// those that either sent; the other the reverse.
 pub fn sockets(locator: Ipv4Addr) -> [OwnedFd; 2] {
     [libc::IP_PMTUDISC_DO, libc::IP_PMTUDISC_DONT].map(|discover| {
         let kind = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
@@ -44,7 +45,8 @@ pub fn sockets(locator: Ipv4Addr) -> [OwnedFd; 2] {
             let nothing = libc::sock_filter { code, jt: 0, jf: 0, k: 0 };
             sys::attach_locked_filter(socket.as_fd(), &[nothing]).expect("a filter");
         }
-        for (option, value) in [(libc::IP_MTU_DISCOVER, discover), (libc::IP_RECVERR, 1)] {
+        let hears = i32::from(discover == libc::IP_PMTUDISC_DO);
+        for (option, value) in [(libc::IP_MTU_DISCOVER, discover), (libc::IP_RECVERR, hears)] {
             let length = libc::socklen_t::try_from(size_of_val(&value)).expect("4");
             let place = (&raw const value).cast();
             // SAFETY: the value is an int, which lives here.

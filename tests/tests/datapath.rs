@@ -2,12 +2,14 @@
 //! and filter, and a link between them. Needs root.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::Ipv4Addr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
+use std::thread;
 
+use isatapd_tests::netns::within;
 use isatapd_tests::wait::{secs, wait_for};
 
 /// The child's stand-in, static as the child is: its root is empty.
@@ -189,7 +191,7 @@ fn a_smaller_link_is_told_of() {
     // 1300 octets of IPv6 fit: 40 of header, 8 of ICMPv6, 1252 of data.
     assert!(pair.ping("-c 1 -W 2 -M do -s 1252"));
     assert!(!pair.ping("-c 1 -W 1 -M do -s 1253"));
-    assert_eq!(pair.ends[0].count("Told"), 1);
+    assert_eq!((pair.ends[0].count("Told"), pair.ends[0].count("TooBig")), (1, 1));
     let [_, to] = LOCATORS;
     let route = must(&format!("ip -6 -n {} route get 2001:db8::5efe:{to}", pair.namespace(0)));
     assert!(route.contains("mtu 1300"), "{route}");
@@ -215,17 +217,130 @@ fn errors_end_nothing() {
     assert!(pair.ping("-c 5 -i 0.2 -W 5"));
 }
 
-/// What the engine sends leaves, after its table; a host drops what is for all routers.
+/// ICMPv6 of this type from one end's link-local address, in hexadecimal.
+fn discovery(kind: u8, destination: &str) -> String {
+    let source = "fe8000000000000000005efe0a090001";
+    format!("6000000000083aff{source}{destination}{kind:02x}00000000000000")
+}
+
+/// What the engine sends leaves, after its table, and all of it before that is said; a host drops what
+/// is for all routers.
 #[test]
 fn the_engine_sends_by_the_thread() {
     let mut pair = Pair::start("engine");
     pair.publish();
-    // From fe80::5efe:10.9.0.1 to ff02::2, ICMPv6 type 133.
-    let packet = "6000000000083aff".to_owned()
-        + "fe8000000000000000005efe0a090001"
-        + "ff020000000000000000000000000002"
-        + "8500000000000000";
-    assert_eq!(pair.ends[0].order(&format!("transmit 10.9.0.2 {packet}")), "done");
-    wait_for(secs(5), "the packet", || (pair.ends[1].count("InnerDestination") == 1).then_some(()));
-    assert_eq!(pair.ends[0].count("Sent"), 1);
+    let packet = discovery(133, "ff020000000000000000000000000002");
+    for times in [1, 4095] {
+        assert_eq!(pair.ends[0].order(&format!("transmit {times} 10.9.0.2 {packet}")), "done");
+        assert_eq!(pair.ends[0].count("Sent") % 4095, 1);
+        wait_for(secs(5), "the packet", || {
+            (pair.ends[1].count("InnerDestination") >= 1).then_some(())
+        });
+    }
+    assert_eq!((pair.ends[0].count("Sent"), pair.ends[0].count("NotSent")), (4096, 0));
+}
+
+/// Advertisements that nobody takes are counted, and keep nothing else from passing.
+#[test]
+fn a_control_thread_that_does_not_hear() {
+    let mut pair = Pair::start("deaf");
+    pair.publish();
+    assert_eq!(pair.ends[1].order("publish 10.9.0.2 10.9.0.1"), "done");
+    let packet = discovery(134, "fe8000000000000000005efe0a090002");
+    assert_eq!(pair.ends[0].order(&format!("transmit 2000 10.9.0.2 {packet}")), "done");
+    wait_for(secs(5), "a full queue", || (pair.ends[1].count("NotHeard") > 0).then_some(()));
+    assert!(pair.ping("-c 5 -i 0.002 -W 2"));
+    assert!(
+        pair.ends[1].order("heard").starts_with("Packet(10.9.0.1, [96, 0, 0, 0, 0, 8, 58, 255")
+    );
+    // Nothing but the wish to say so waits for room.
+    assert_eq!(pair.ends[1].order("transmit 1 10.9.0.1 00"), "done");
+}
+
+/// A router that does not answer ARP is told of to the engine; another host is not.
+#[test]
+fn a_router_that_is_not_there_is_suspect() {
+    let mut pair = Pair::start("suspect");
+    pair.publish();
+    must(&format!("ip -n {} link set v0 arp off", pair.namespace(1)));
+    // The kernel tells its own sockets by ICMP, too.
+    must(&format!("ip -n {} link set lo up", pair.namespace(0)));
+    assert!(!pair.ping("-c 1 -W 5"));
+    // By both sockets, but once.
+    assert_eq!(pair.ends[0].count("Told"), 1);
+    assert_eq!(pair.ends[0].order("publish 10.9.0.1 10.9.0.2"), "done");
+    assert!(!pair.ping("-c 1 -W 5"));
+    assert_eq!(pair.ends[0].order("heard"), "Suspect(10.9.0.2)");
+}
+
+/// Another copy of the descriptor, again and again, costs no packet.
+#[test]
+fn descriptors_change_under_traffic() {
+    let mut pair = Pair::start("swap");
+    pair.publish();
+    assert!(pair.ping("-c 1 -W 2"));
+    thread::scope(|scope| {
+        let (namespace, [_, to]) = (pair.namespace(0), LOCATORS);
+        let ping = format!("ip netns exec {namespace} ping -6 -q -c 300 -i 0.002 -W 2");
+        let traffic = scope.spawn(move || must(&format!("{ping} 2001:db8::5efe:{to}")));
+        let mut times = 0;
+        while !traffic.is_finished() {
+            for end in &mut pair.ends {
+                assert_eq!(end.order("attach"), "done");
+            }
+            times += 1;
+        }
+        assert!(times > 10, "{times}");
+    });
+    for end in &mut pair.ends {
+        assert_eq!((end.count("Sent"), end.count("Received")), (301, 301));
+    }
+}
+
+/// Who deletes the interface stops its packets, not the loop.
+#[test]
+fn an_interface_that_is_deleted() {
+    let mut pair = Pair::start("deleted");
+    pair.publish();
+    assert!(pair.ping("-c 1 -W 2"));
+    must(&format!("ip -n {} link delete is0", pair.namespace(1)));
+    assert!(!pair.ping("-c 3 -i 0.01 -W 1"));
+    assert_eq!(pair.ends[1].order("transmit 1 10.9.0.1 00"), "done");
+}
+
+/// The receiving kernel merges TCP packets before the loop sees them.
+#[test]
+fn merged_packets_pass() {
+    const OCTETS: usize = 16 << 20;
+    let mut pair = Pair::start("merged");
+    for end in 0..2 {
+        let namespace = pair.namespace(end);
+        must(&format!("ip netns exec {namespace} ethtool -K v0 gro on tso off"));
+        // A network card hands over more than one at a time; this link has to wait for more.
+        let wait = "echo 200000 >/sys/class/net/v0/gro_flush_timeout";
+        let mut shell = Command::new("ip");
+        shell.args(["netns", "exec", &namespace, "sh", "-c", wait]);
+        assert!(shell.status().expect("ip").success());
+    }
+    pair.publish();
+    let addresses = LOCATORS.map(|v4| format!("2001:db8::5efe:{v4}").parse::<Ipv6Addr>().unwrap());
+    for (from, to) in [(0, 1), (1, 0)] {
+        let listener = within(&pair.namespace(to), || {
+            TcpListener::bind((addresses[to], 0)).expect("our address")
+        });
+        let port = listener.local_addr().expect("bound").port();
+        let mut sender = within(&pair.namespace(from), || {
+            TcpStream::connect((addresses[to], port)).expect("a listener")
+        });
+        let data: Vec<u8> = (0..=250).cycle().take(OCTETS).collect();
+        let (mut receiver, _) = listener.accept().expect("a connection");
+        receiver.set_read_timeout(Some(secs(10))).expect("a timeout");
+        sender.set_write_timeout(Some(secs(10))).expect("a timeout");
+        let mut arrived = vec![0; OCTETS];
+        thread::scope(|scope| {
+            scope.spawn(|| sender.write_all(&data).expect("room"));
+            receiver.read_exact(&mut arrived).expect("data");
+        });
+        assert!(arrived == data);
+    }
 }

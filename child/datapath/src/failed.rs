@@ -1,13 +1,14 @@
 //! What IPv4 says of packets that did not pass (RFC 5214 section 7.2, RFC 4213 section 3.4).
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use isatapd_proto::{MtuMethod, UnicastV4};
 
-use crate::header::{Header, is_never_source};
+use crate::header::{Carried, Header, carried, icmp, is_never_source};
 use crate::icmp6::{Error, Unreachable};
 use crate::pmtu::fit;
-use crate::{Failure, Instant, Origin, Path, Role};
+use crate::{Bucket, Failure, Instant, Origin, Path, Role};
 
 /// Destination Unreachable, Time Exceeded and Parameter Problem (RFC 792).
 const UNREACHABLE: u8 = 3;
@@ -18,13 +19,16 @@ const FRAGMENTATION_NEEDED: u8 = 4;
 /// Code of type 11: the TTL ran out on the way.
 const IN_TRANSIT: u8 = 0;
 
+/// All hints together: 10 at once and one a second.
+pub(crate) const SUSPECTS: Bucket = Bucket::new(10, Duration::from_secs(1));
+
 /// What follows of a failure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Consequence {
     /// Octets of an ICMPv6 error in the buffer, to be written to the TUN interface.
     pub answer: Option<usize>,
-    /// The way to this neighbour may have failed: a hint for the engine (RFC 5214 section 7.2), which
-    /// anybody on the way can forge.
+    /// The way to this router of the PRL may have failed: a hint for the engine (RFC 5214 section
+    /// 7.2), not often, which anybody on the way can forge.
     pub suspect: Option<Ipv4Addr>,
 }
 
@@ -84,9 +88,21 @@ impl Path {
             Meaning::Unreachable => (Some(Error::Unreachable(Unreachable::Address)), Some(to)),
             Meaning::Doubt => (None, Some(to)),
         };
-        let about = error.zip(header);
+        let about = error.zip(header).filter(|(_, header)| !self.is_discovery(header, quoted));
         let answer = about.and_then(|(error, h)| self.tell(now, error, &h, quoted, answer));
+        let suspect = suspect.filter(|to| self.table.is_router(*to) && self.suspects.take(now));
         Consequence { answer, suspect }
+    }
+
+    /// Whether it is a Neighbour Discovery message of our own: the engine sends these, and the kernel,
+    /// which would be told, knows nothing of them.
+    fn is_discovery(&self, header: &Header, quoted: &[u8]) -> bool {
+        let carried = carried(quoted, header.next);
+        self.table.own.contains(&header.source)
+            && matches!(
+                carried,
+                Carried::Icmp { kind: icmp::ROUTER_SOLICITATION..=icmp::REDIRECT, .. }
+            )
     }
 
     /// Whether the packet with this header can be one that we sent to `to`.

@@ -10,7 +10,7 @@ use pnet_packet::ipv6::MutableIpv6Packet;
 use crate::header::{Carried, Header, IPV6_HEADER, carried, icmp, is_never_source};
 use crate::{Bucket, Counter, Instant, LONGEST_ERROR, Path};
 
-/// All errors together: 20 at once and 10 a second (RFC 4443 section 2.4 (f)).
+/// All errors of one budget: 20 at once and 10 a second (RFC 4443 section 2.4 (f)).
 pub(crate) const ERRORS: Bucket = Bucket::new(20, Duration::from_millis(100));
 /// Octets before what is quoted: IPv6 header, type, code, checksum, a word.
 const BEFORE_QUOTE: usize = IPV6_HEADER + 8;
@@ -101,7 +101,12 @@ impl Path {
         if !may_be_answered(header, packet) {
             return None;
         }
-        if !self.errors.take(now) {
+        // Without Packet Too Big no path MTU is found; anybody can cause the others.
+        let budget = match error {
+            Error::TooBig(_) => &mut self.too_big,
+            Error::Unreachable(_) => &mut self.errors,
+        };
+        if !budget.take(now) {
             self.counters.add(Counter::ErrorsRefused, 1);
             return None;
         }

@@ -1,21 +1,32 @@
 //! From IPv4 to the TUN interface.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
+use std::time::Duration;
 
 use isatapd_proto::{UnicastV4, isatap};
 
 use crate::header::{
     Carried, Header, IPV6_HEADER, carried, icmp, is_never_destination, is_never_source, protocol,
 };
-use crate::{Counter, IPV4_HEADER, Inbound, Instant, Path, Role, Table};
+use crate::offload::{self, Segments};
+use crate::{Bucket, Counter, IPV4_HEADER, Inbound, Instant, Path, Role, Table};
 
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
+/// What the engine hears: 256 messages at once, and 2000 a second.
+pub(crate) const HEARD: Bucket = Bucket::new(256, Duration::from_micros(500));
+/// Each IPv6 link takes packets of so many octets (RFC 8200 section 5).
+const MINIMUM_MTU: usize = 1280;
 
 impl Path {
     /// Judges an IPv4 packet as a raw socket of protocol 41 gives it: header first, reassembled.
-    pub fn inbound(&mut self, _now: Instant, datagram: &mut [u8]) -> Inbound {
-        judge(&self.table, datagram).unwrap_or_else(|counter| {
+    pub fn inbound(&mut self, now: Instant, datagram: &mut [u8]) -> Inbound {
+        let verdict = judge(&self.table, datagram).and_then(|verdict| match verdict {
+            Inbound::Engine { .. } if !self.heard.take(now) => Err(Counter::NotHeard),
+            verdict => Ok(verdict),
+        });
+        verdict.unwrap_or_else(|counter| {
             self.counters.add(counter, 1);
             Inbound::Drop(counter)
         })
@@ -54,7 +65,25 @@ fn judge(table: &Table, datagram: &mut [u8]) -> Result<Inbound, Counter> {
     {
         *octet = *octet & !0x30 | ecn << 4;
     }
-    Ok(Inbound::Deliver(range))
+    Ok(finished(table, &header, datagram, range))
+}
+
+/// A packet that passes, after what a kernel left undone. What somebody else gets is cut so that it
+/// fits every link: its sender may not be able to make it shorter than it was.
+fn finished(table: &Table, header: &Header, datagram: &mut [u8], range: Range<usize>) -> Inbound {
+    if let Some(packet) = datagram.get_mut(range.clone())
+        && let Some(checksum) = offload::unfinished(packet, header.next)
+    {
+        let ours = table.mtu.filter(|_| table.own.contains(&header.destination));
+        let limit = ours.map_or(MINIMUM_MTU, |mtu| mtu.get().into());
+        let cut = (header.next == protocol::TCP && packet.len() > limit)
+            .then(|| Segments::of(packet, limit));
+        if let Some(segments) = cut.flatten() {
+            return Inbound::Cut(segments);
+        }
+        offload::finish(packet, checksum);
+    }
+    Inbound::Deliver(range)
 }
 
 /// RFC 4213 section 3.6 and RFC 5214 section 7.3: lengths, then addresses.

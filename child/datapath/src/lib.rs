@@ -12,6 +12,7 @@ mod header;
 mod icmp6;
 mod inbound;
 mod next_hop;
+mod offload;
 mod outbound;
 mod pmtu;
 mod table;
@@ -26,6 +27,7 @@ use pmtu::PathMtus;
 pub use bucket::Bucket;
 pub use counters::{Counter, Counters};
 pub use failed::Consequence;
+pub use offload::Segments;
 pub use table::{Role, Route, Source, Table};
 pub use time::Instant;
 
@@ -64,8 +66,11 @@ pub struct Outer {
 /// What to do with a packet from IPv4.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Inbound {
-    /// Write these octets of it to the TUN interface; the ECN field may have been changed in place.
+    /// Write these octets of it to the TUN interface; the ECN field and the checksum may have been
+    /// changed in place.
     Deliver(Range<usize>),
+    /// The same for each segment that this makes of it.
+    Cut(Segments),
     /// Hand these octets (an IPv6 packet with a Router Solicitation or Advertisement) to the engine;
     /// never to the kernel, which would act on it.
     Engine {
@@ -111,7 +116,7 @@ pub enum Origin {
     Local,
 }
 
-/// The state of the data path: the table, path MTUs, the budget for errors. It counts what it drops;
+/// The state of the data path: the table, path MTUs, budgets. It counts what it drops;
 /// what passes is counted by who sends and writes.
 #[derive(Debug)]
 pub struct Path {
@@ -119,12 +124,23 @@ pub struct Path {
     counters: Arc<Counters>,
     paths: PathMtus,
     errors: Bucket,
+    too_big: Bucket,
+    heard: Bucket,
+    suspects: Bucket,
 }
 
 impl Path {
     /// Knows nothing yet: all packets are dropped.
     pub fn new(counters: Arc<Counters>) -> Self {
-        Self { table: Arc::default(), counters, paths: PathMtus::default(), errors: icmp6::ERRORS }
+        Self {
+            table: Arc::default(),
+            counters,
+            paths: PathMtus::default(),
+            errors: icmp6::ERRORS,
+            too_big: icmp6::ERRORS,
+            heard: inbound::HEARD,
+            suspects: failed::SUSPECTS,
+        }
     }
 
     /// Goes by another table from now on.

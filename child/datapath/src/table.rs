@@ -8,6 +8,8 @@ use isatapd_proto::{Mtu, MtuMethod, OnLinkPrefix, Preference, Slot, UnicastV4};
 /// All that the data path knows. Without a locator nothing passes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
+    /// Nothing to go by yet: what the host sends waits in the TUN queue.
+    pub hold: bool,
     /// Our end.
     pub locator: Option<UnicastV4>,
     /// Host or router.

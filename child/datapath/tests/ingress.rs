@@ -17,7 +17,10 @@ mod checks {
 
 #[cfg(test)]
 mod tests {
-    use isatapd_datapath::{Counter, Inbound, Role, Table};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use isatapd_datapath::{Counter, Counters, Inbound, Instant, Path, Role, Table};
     use isatapd_proto::MtuMethod;
 
     use super::checks::inbound::judge;
@@ -246,9 +249,9 @@ mod tests {
             assert_eq!(verdict, Inbound::Drop(Counter::OuterDestination), "{to}");
         }
         let mut packet = ipv4(ROUTER, LOCATOR, &ipv6(v6(inner.0), v6(inner.1), 59, &[]));
-        let counters = std::sync::Arc::default();
-        let mut path = isatapd_datapath::Path::new(counters);
-        let now = isatapd_datapath::Instant::since_boot(std::time::Duration::ZERO);
+        let counters = Arc::default();
+        let mut path = Path::new(counters);
+        let now = Instant::since_boot(Duration::ZERO);
         assert_eq!(path.inbound(now, &mut packet), Inbound::Drop(Counter::NoLocator));
     }
 
@@ -263,9 +266,9 @@ mod tests {
                 inside[1] = 0x8f | u8::try_from(inner).unwrap() << 4;
                 let mut packet = ipv4(ROUTER, LOCATOR, &inside);
                 packet[1] = 0xfc | u8::try_from(outer).unwrap();
-                let mut path = isatapd_datapath::Path::new(std::sync::Arc::default());
+                let mut path = Path::new(Arc::default());
                 path.publish(table(Role::Host, MtuMethod::Static).into());
-                let now = isatapd_datapath::Instant::since_boot(std::time::Duration::ZERO);
+                let now = Instant::since_boot(Duration::ZERO);
                 let verdict = path.inbound(now, &mut packet);
                 if let Some(mark) = mark.to_digit(10) {
                     assert_eq!(verdict, Inbound::Deliver(20..60));
@@ -349,6 +352,26 @@ mod tests {
         assert_eq!(judge(&packet), Inbound::Deliver(20..76));
         packet[25] = 0;
         assert_eq!(judge(&packet), Inbound::Drop(Counter::InnerJumbo));
+    }
+
+    /// Whoever floods, also a router of the list.
+    #[test]
+    fn the_engine_hears_so_many() {
+        for (role, kind) in [(Role::Host, 134), (Role::Router, 133), (Role::Router, 134)] {
+            let counters = Arc::new(Counters::default());
+            let mut path = Path::new(counters.clone());
+            path.publish(table(role, MtuMethod::Static).into());
+            let message = [kind, 0, 0, 0, 0, 0, 0, 0];
+            let packet = ipv6(v6("fe80::5efe:c000:20a"), OURS, 58, &message);
+            let mut packet = ipv4(ROUTER, LOCATOR, &packet);
+            let mut heard = |millis| {
+                let now = Instant::since_boot(Duration::from_millis(millis));
+                let verdicts = (0..1000).map(|_| path.inbound(now, &mut packet));
+                verdicts.filter(|verdict| matches!(verdict, Inbound::Engine { .. })).count()
+            };
+            assert_eq!([5000, 5001, 5010].map(&mut heard), [256, 2, 18]);
+            assert_eq!(counters.get(Counter::NotHeard), 3000 - 276);
+        }
     }
 
     #[test]

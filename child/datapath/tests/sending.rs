@@ -432,6 +432,38 @@ mod tests {
         assert_eq!(tunnel.counters.get(Counter::NoNeighbour), 200);
     }
 
+    /// Without it a path MTU is never learned; the others can be caused by anybody.
+    #[test]
+    fn packet_too_big_has_a_budget_of_its_own() {
+        let mut tunnel = Tunnel::new(Role::Host, MtuMethod::Static);
+        let nowhere = ipv6(OURS, v6("2001:db8:1:1::5"), 17, &[0; 8]);
+        let long = ipv6(OURS, v6(FAR), 17, &[0; 1441]);
+        let mut told = |packet: &[u8]| {
+            let answers = (0..100).map(|_| tunnel.send(5000, packet));
+            answers.filter(|verdict| matches!(verdict, Outbound::Answer(_))).count()
+        };
+        assert_eq!([&nowhere, &long, &nowhere].map(|packet| told(packet)), [20, 20, 0]);
+    }
+
+    /// The kernel has not sent it, and would not know what is meant.
+    #[test]
+    fn of_our_own_discovery_nothing_is_told() {
+        for (source, kind, answered) in [
+            (OURS, 132, true),
+            (OURS, 133, false),
+            (OURS, 134, false),
+            (OURS, 137, false),
+            (OURS, 138, true),
+            (v6("2001:db8:9::1"), 134, true),
+        ] {
+            let mut tunnel = Tunnel::new(Role::Router, MtuMethod::Dynamic);
+            let to = v6("2001:db8:1:1:0:5efe:c000:24d");
+            let packet = ipv6(source, to, 58, &[kind, 0, 0, 0, 0, 0, 0, 0]);
+            let consequence = tunnel.fail(0, "192.0.2.77", Origin::Local, &packet);
+            assert_eq!(consequence.answer.is_some(), answered, "{source} {kind}");
+        }
+    }
+
     #[test]
     fn what_follows_of_icmp() {
         let own = ipv6(OURS, v6(FAR), 17, &[0; 8]);
@@ -459,7 +491,7 @@ mod tests {
             // Quoted too short to say more.
             let mut tunnel = Tunnel::new(Role::Host, MtuMethod::Dynamic);
             for end in 0..40 {
-                let consequence = tunnel.fail(0, "192.0.2.10", origin, &own[..end]);
+                let consequence = tunnel.fail(1000 * end as u64, "192.0.2.10", origin, &own[..end]);
                 let suspect = suspect.then_some(ROUTER);
                 assert_eq!(consequence, Consequence { answer: None, suspect });
             }
@@ -494,7 +526,8 @@ mod tests {
                 assert_eq!(consequence.answer.is_some(), believed, "{source} {destination} {to}");
                 let consequence = tunnel.fail(0, to, Origin::Local, &packet);
                 assert_eq!(consequence.answer.is_some(), believed, "{source} {destination} {to}");
-                assert_eq!(consequence.suspect, believed.then(|| v4(to)));
+                let member = matches!(to, "192.0.2.10" | "192.0.2.11");
+                assert_eq!(consequence.suspect, (believed && member).then(|| v4(to)));
             }
         }
         // Our own solicitation: nobody to tell, but a hint.
@@ -502,5 +535,16 @@ mod tests {
         let packet = udp("fe80::5efe:c000:201", "ff02::2", 8);
         let consequence = tunnel.fail(0, "192.0.2.10", Origin::Local, &packet);
         assert_eq!(consequence, Consequence { answer: None, suspect: Some(ROUTER) });
+    }
+
+    /// Hints have a budget, too.
+    #[test]
+    fn suspects_are_few() {
+        let mut tunnel = Tunnel::new(Role::Host, MtuMethod::Dynamic);
+        let mut hints = |time| {
+            let mut fail = || tunnel.fail(time, "192.0.2.10", Origin::Local, &[]).suspect;
+            (0..50).filter(|_| fail().is_some()).count()
+        };
+        assert_eq!([0, 999, 1000, 3000].map(&mut hints), [10, 0, 1, 2]);
     }
 }

@@ -59,6 +59,9 @@ pub enum Input<'a> {
         /// From the IPv6 header on.
         packet: &'a [u8],
     },
+    /// TUN backend: the way to this router may have failed, says IPv4 (RFC 5214 section 7.2), or
+    /// somebody who forges what it says.
+    Suspect(Ipv4Addr),
     /// The last solicitation to this router in this form could not be sent.
     SolicitFailed {
         /// Which router.

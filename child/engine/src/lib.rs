@@ -70,6 +70,8 @@ pub struct Engine {
     wishes: Wishes,
     advertiser: Advertiser,
     reported: Option<State>,
+    /// The end is reported when all has been said.
+    stopping: bool,
 }
 
 impl Engine {
@@ -89,6 +91,7 @@ impl Engine {
             wishes: Wishes::default(),
             advertiser: Advertiser::default(),
             reported: None,
+            stopping: false,
         }
     }
 
@@ -101,6 +104,7 @@ impl Engine {
         if self.routers.is_some() {
             self.settle();
         }
+        self.stop();
         self.cx.take_actions()
     }
 
@@ -113,7 +117,8 @@ impl Engine {
             .chain(self.resolver.deadline(&self.prl))
             .chain(self.prl.deadline())
             .chain(self.prefixes.deadline())
-            .chain(self.advertiser.deadline())
+            .chain(self.tables.deadline())
+            .chain(self.advertiser.deadline().filter(|_| self.tables.is_open()))
             .chain(wishes)
             .min()
     }
@@ -163,11 +168,12 @@ impl Engine {
             Input::Command(Command::Dump) => view::dump(self),
             Input::Command(Command::Stop) => {
                 self.advertiser.say_goodbye(cx);
-                cx.send(Request::Report(State::Finished));
+                self.stopping = true;
             }
             Input::DataPath(path) if by_path => self.open(path),
             Input::Surroundings(surroundings) => self.tables.surroundings = surroundings,
             Input::Tunnelled { from, packet } => self.tunnelled(from, packet),
+            Input::Suspect(router) => self.prl.suspect(cx.now, router),
             Input::DataPath(_) | Input::Timer => {}
         }
     }
@@ -229,7 +235,7 @@ impl Engine {
 
     /// There is a data path. What was sent by the one before may be lost.
     fn open(&mut self, path: DataPath) {
-        self.tables.open(path);
+        self.tables.open(self.cx.now, path);
         self.prl.close();
     }
 
@@ -305,8 +311,18 @@ impl Engine {
         self.publish();
         self.tell_wishes(false);
         self.solicit();
-        self.advertiser.tick(&mut self.cx);
+        if self.tables.is_open() {
+            self.advertiser.tick(&mut self.cx);
+        }
         self.report();
+    }
+
+    /// Reports the end if there is nobody, or no way, to tell of it.
+    fn stop(&mut self) {
+        let told = self.advertiser.has_said_goodbye() || !self.tables.is_open();
+        if told && std::mem::take(&mut self.stopping) {
+            self.cx.send(Request::Report(State::Finished));
+        }
     }
 
     fn publish(&mut self) {

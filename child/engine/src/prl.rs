@@ -25,8 +25,8 @@ use isatapd_datapath::Bucket;
 /// Solicitations a second, of all routers together.
 pub(crate) const SOLICITATIONS_PER_SECOND: usize = 10;
 
-/// Changes of the network after which silent routers are solicited anew: in a burst, and one more a
-/// minute.
+/// Changes of the network after which silent routers are solicited anew, and doubts after which others
+/// are: in a burst, and one more a minute.
 const HINTS: Bucket = Bucket::new(5, Duration::from_mins(1));
 
 /// One router of the list.
@@ -49,6 +49,7 @@ pub(crate) struct Prl {
     /// Whether the list is longer than is used.
     too_long: bool,
     hints: Bucket,
+    doubts: Bucket,
 }
 
 impl Default for Prl {
@@ -59,6 +60,7 @@ impl Default for Prl {
             asked: Asked::new("router list", "when the tunnel changes"),
             too_long: false,
             hints: HINTS,
+            doubts: HINTS,
         }
     }
 }
@@ -207,6 +209,17 @@ impl Prl {
             self.routers.values_mut().filter(|router| router.schedule.backs_off()).peekable();
         if silent.peek().is_some() && self.hints.take(now) {
             silent.for_each(|router| router.schedule.restart(now));
+        }
+    }
+
+    /// The way to `router` may have failed: it is asked at once, if that is not being done.
+    pub(crate) fn suspect(&mut self, now: Instant, router: Ipv4Addr) {
+        let mut routers = self.routers.values_mut();
+        if let Some(router) = routers.find(|known| known.address.get() == router)
+            && !router.schedule.awaits()
+            && self.doubts.take(now)
+        {
+            router.schedule.restart(now);
         }
     }
 

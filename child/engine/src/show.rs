@@ -7,7 +7,7 @@ use isatapd_proto::control::{
     Router, Seconds, Show,
 };
 use isatapd_proto::isatap::{UBit, address};
-use isatapd_proto::{Bounded, Link, OnLinkPrefix, State, Text, Tunnel, UnicastV4};
+use isatapd_proto::{Backend, Bounded, Link, OnLinkPrefix, State, Text, Tunnel, UnicastV4};
 
 use crate::counters::{Counter, Counters};
 use crate::lifetime::{Kept, Until};
@@ -26,7 +26,8 @@ impl Engine {
         let Facts { link } = &self.facts;
         let tunnel = self.tunnel;
         let told = self.wishes.trouble().is_none();
-        let working = told && self.state() == Some(State::Working);
+        let free = self.hindrance().is_none();
+        let working = told && free && self.state() == Some(State::Working);
         let names: Bounded<Name, _> = Bounded::first_of(self.resolver.show(now, &self.prl));
         let why = if working { String::new() } else { self.why(&names) };
         let prefixes = self.prefixes.iter().map(|(net, p)| self.prefix(net, p, now));
@@ -80,11 +81,25 @@ impl Engine {
         if let Some(subject) = self.wishes.trouble() {
             return format!("the {subject} could not be set; see the log");
         }
+        if let Some(hindrance) = self.hindrance() {
+            return hindrance.to_owned();
+        }
         if routers().all(|router| router.learnt.heard.is_none()) {
             let tried = routers().any(|router| router.schedule.unanswered() > 0);
             return if tried { "no router answers" } else { "no router was asked yet" }.to_owned();
         }
         "routers answer, but advertise neither prefix nor route".to_owned()
+    }
+
+    /// What is wrong here, whatever others do.
+    fn hindrance(&self) -> Option<&'static str> {
+        let by_path = self.tunnel.is_some_and(|tunnel| tunnel.backend == Backend::Tun);
+        if by_path && !self.tables.is_open() {
+            Some("the data path is not open yet")
+        } else {
+            let still = "hosts are told lifetime 0, as this host does not forward IPv6";
+            self.advertiser.is_held_back().then_some(still)
+        }
     }
 
     fn advertises(&self) -> Option<Advertises> {

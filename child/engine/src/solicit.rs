@@ -208,7 +208,10 @@ impl Schedule {
     ) {
         let pending = self.awaits() || self.backs_off();
         let by_group = self.awaits() && self.last == Some(Way::AllRouters);
-        self.works = Some(if by_group { Way::AllRouters } else { Way::Unicast(form) });
+        // An answer may have several messages: the first one ends the waiting.
+        if self.awaits() || self.works.is_none() {
+            self.works = Some(if by_group { Way::AllRouters } else { Way::Unicast(form) });
+        }
         self.misses = 0;
         self.error = None;
         let next = now.after(interval(advert, fixed, rng));

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use isatapd_datapath::{Role, Route, Source, Table};
 use isatapd_proto::isatap::{self, UBit};
@@ -14,10 +15,16 @@ use crate::prl::Prl;
 use crate::wish::{self, WantedAddress, WantedRoute};
 use crate::{Action, Instant};
 
+/// For how long packets wait for the first advertisement, at the most: a child that was replaced has
+/// the routers' names and advertisements by then, and the kernel keeps what its programs send.
+const HOLD: Duration = Duration::from_secs(5);
+
 /// The data path and what it was told.
 #[derive(Debug, Default)]
 pub(crate) struct Tables {
     path: Option<DataPath>,
+    /// Until when it leaves the kernel's packets where they are, as there is no way for them yet.
+    hold_until: Option<Instant>,
     pub(crate) surroundings: Surroundings,
     published: Arc<Table>,
 }
@@ -33,13 +40,21 @@ pub(crate) struct Known<'a> {
 
 impl Tables {
     /// There is a data path.
-    pub(crate) const fn open(&mut self, path: DataPath) {
-        self.path = Some(path);
+    pub(crate) fn open(&mut self, now: Instant, path: DataPath) {
+        if self.path.replace(path).is_none() {
+            self.hold_until = Some(now.after(HOLD));
+        }
     }
 
     /// There is none any more.
     pub(crate) const fn close(&mut self) {
         self.path = None;
+        self.hold_until = None;
+    }
+
+    /// When [`Self::publish`] has news of itself.
+    pub(crate) const fn deadline(&self) -> Option<Instant> {
+        self.hold_until
     }
 
     /// Whether there is one.
@@ -55,9 +70,13 @@ impl Tables {
     /// Tells the data path what is known, if that is news; without `known` nothing passes any more.
     pub(crate) fn publish(&mut self, cx: &mut Context, known: Option<Known<'_>>) {
         let path = self.path.zip(known);
-        let table = path.map_or_else(Table::default, |(path, known)| {
+        let mut table = path.map_or_else(Table::default, |(path, known)| {
             table(cx.now, path, &self.surroundings, known)
         });
+        let learnt = !table.on_link.is_empty() || table.routes.iter().any(|r| r.slot.is_some());
+        let is_host = table.role == Role::Host;
+        self.hold_until = self.hold_until.filter(|end| *end > cx.now && is_host && !learnt);
+        table.hold = self.hold_until.is_some();
         if table != *self.published {
             self.published = Arc::new(table);
             cx.act(Action::Publish(Arc::clone(&self.published)));
@@ -86,6 +105,7 @@ fn table(now: Instant, path: DataPath, around: &Surroundings, known: Known<'_>) 
     let mut routers: Vec<_> = prl.iter().map(|(_, router)| router.address).collect();
     routers.sort_unstable();
     Table {
+        hold: false,
         locator: Some(locator),
         role,
         mtu: Some(mtu),

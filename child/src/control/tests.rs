@@ -45,7 +45,7 @@ impl Bench {
     }
 
     fn serve(&mut self, after: u64) {
-        self.control.serve(&self.engine, START.after(Duration::from_secs(after)));
+        self.control.serve(&self.engine, START.after(Duration::from_secs(after))).unwrap();
     }
 }
 
@@ -194,12 +194,37 @@ fn root_and_our_own_user_may_ask() {
 
 const SOCKET: &str = "ISATAPD_TEST_CONTROL";
 
+/// Nobody can be accepted: it is said, tried again later, and until then it wakes nobody.
+#[test]
+fn a_listener_that_fails_is_left_alone_for_a_while() {
+    let mut bench = Bench::new();
+    let serve = |bench: &mut Bench, after| {
+        bench.control.serve(&bench.engine, START.after(Duration::from_secs(after)))
+    };
+    let client = bench.client();
+    serve(&mut bench, 0).unwrap();
+    // It does not listen.
+    let good = bench.control.listener.replace(seqpacket(SockFlag::SOCK_NONBLOCK).into()).unwrap();
+    assert_eq!(serve(&mut bench, 1).unwrap_err().raw_os_error(), Some(Errno::EINVAL as i32));
+    say(&client, &query(Ask::Show));
+    assert_eq!(bench.control.descriptors().count(), 1, "the client");
+    serve(&mut bench, 2).unwrap();
+    assert!(!hear(&client).unwrap().is_empty(), "others are served");
+    assert_eq!(bench.control.deadline(), Some(START.after(Duration::from_secs(11))));
+    bench.control.listener = Some(good);
+    let client = bench.client();
+    say(&client, &query(Ask::Show));
+    serve(&mut bench, 10).unwrap();
+    assert_eq!(hear(&client), Err(Errno::EAGAIN));
+    serve(&mut bench, 11).unwrap();
+    assert!(!hear(&client).unwrap().is_empty());
+    assert_eq!((bench.control.deadline(), bench.control.descriptors().count()), (None, 1));
+}
+
 /// Only root can become others, to be refused.
 #[test]
 fn other_users_are_closed() {
-    if !nix::unistd::getuid().is_root() {
-        return;
-    }
+    assert!(nix::unistd::getuid().is_root(), "this test needs root");
     let mut bench = Bench::new();
     bench.control.own = Uid::from_raw(4711);
     let path = bench.address.path().unwrap().to_owned();

@@ -15,9 +15,13 @@ const QUOTED: usize = 576;
 const TURN: usize = 32;
 
 /// Takes the errors that wait. `sent` is the packet that was just refused by this host: the queue
-/// does not quote it.
-pub(super) fn drain(socket: BorrowedFd<'_>, sent: &[u8], mut tell: impl FnMut(&Failure<'_>)) {
-    let mut sent = Some(sent).filter(|sent| !sent.is_empty());
+/// does not quote it. Whether the queue told of it.
+pub(super) fn drain(
+    socket: BorrowedFd<'_>,
+    mut sent: Option<&[u8]>,
+    mut tell: impl FnMut(&Failure<'_>),
+) -> bool {
+    let asked = sent.is_some();
     for _ in 0..TURN {
         let mut buffer = [0; QUOTED];
         let Some((to, error, len)) = next(socket, &mut buffer) else { break };
@@ -32,6 +36,7 @@ pub(super) fn drain(socket: BorrowedFd<'_>, sent: &[u8], mut tell: impl FnMut(&F
             tell(&Failure { to, origin, quoted });
         }
     }
+    asked && sent.is_none()
 }
 
 /// The next error: where the packet was to go, what happened, how much of the buffer is the packet.

@@ -10,7 +10,8 @@ use isatapd_security::protocol_41;
 pub(crate) struct Ends {
     /// The queue of the TUN interface, without a header before packets.
     pub(super) tun: OwnedFd,
-    /// A raw socket of protocol 41 that never fragments (DF is set), and receives.
+    /// A raw socket of protocol 41 that never fragments (DF is set), and receives packets, and what
+    /// became of those that either sent.
     pub(super) whole: BorrowedFd<'static>,
     /// Another that lets packets be fragmented, and receives nothing.
     pub(super) fragmenting: BorrowedFd<'static>,

@@ -2,37 +2,41 @@
 //! filter of its own.
 //!
 //! Two ways lead there: a socket pair for packets and wake-ups, and a mailbox for the table and the
-//! descriptors, which the loop opens only after a wake-up, never for a packet. One way leads back:
-//! solicitations and advertisements, by the same socket pair. Only these wake the control thread.
+//! descriptors, which the loop opens only after a message of the former. One way leads back, by
+//! the same socket pair: solicitations and advertisements, and hints that a router may have failed.
+//! Only these wake the control thread.
 
 mod errors;
 mod mail;
+mod message;
 mod mover;
 mod thread;
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use isatapd_datapath::{Counters, LONGEST, Table};
+use isatapd_datapath::{Counter, Counters, Table};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 
 pub(crate) use self::mail::Ends;
 use self::mail::Mailbox;
+pub(crate) use self::message::{LONGEST_MESSAGE, Message};
 pub(crate) use self::thread::Worker;
 
-/// Octets before a packet between the threads: the outer address, source or destination.
-const ADDRESS: usize = 4;
-/// Octets of room for one message between the threads.
-pub(crate) const LONGEST_MESSAGE: usize = ADDRESS + LONGEST;
+/// Packets kept for the loop while the socket pair is full: a farewell to all hosts that are known, and
+/// as much again.
+const MOST_WAITING: usize = 8192;
 
 /// The control thread's end.
 pub(crate) struct DataPath {
     channel: OwnedFd,
     mailbox: Arc<Mailbox>,
     counters: Arc<Counters>,
+    waiting: VecDeque<Vec<u8>>,
 }
 
 /// Makes both ends: the handle, and what the other thread has to run.
@@ -41,7 +45,8 @@ pub(crate) fn pair() -> io::Result<(DataPath, Worker)> {
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
     let (mailbox, counters) = (Arc::new(Mailbox::default()), Arc::new(Counters::default()));
     let worker = Worker::new(theirs, Arc::clone(&mailbox), Arc::clone(&counters));
-    Ok((DataPath { channel: ours, mailbox, counters }, worker))
+    let waiting = VecDeque::new();
+    Ok((DataPath { channel: ours, mailbox, counters, waiting }, worker))
 }
 
 impl DataPath {
@@ -63,18 +68,45 @@ impl DataPath {
         self.wake();
     }
 
-    /// Has an IPv6 packet sent, after all that was attached and published before. It is lost if too
-    /// many wait already.
-    pub(crate) fn transmit(&self, to: Ipv4Addr, packet: &[u8]) -> io::Result<()> {
-        self.say(&[to.octets().as_slice(), packet].concat())?;
-        Ok(())
+    /// Has an IPv6 packet sent, after all that was attached and published before. It is lost, and
+    /// counted, if too many wait already.
+    pub(crate) fn transmit(&mut self, to: Ipv4Addr, packet: &[u8]) {
+        if self.waiting.len() < MOST_WAITING {
+            self.queue(Message::Packet(to, packet));
+        } else {
+            self.counters.add(Counter::NotSent, 1);
+        }
     }
 
-    /// The next solicitation or advertisement, with its outer source, if there is one. `buffer` has
-    /// [`LONGEST_MESSAGE`] octets.
-    pub(crate) fn receive<'a>(&self, buffer: &'a mut [u8]) -> Option<(Ipv4Addr, &'a [u8])> {
+    /// [`Message::Barrier`] comes back when all packets before have been given to IPv4.
+    pub(crate) fn barrier(&mut self) {
+        self.queue(Message::Barrier);
+    }
+
+    fn queue(&mut self, message: Message<'_>) {
+        self.waiting.push_back(message.octets());
+        self.flush();
+    }
+
+    /// Whether something waits for the socket pair to have room.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Sends what waits.
+    pub(crate) fn flush(&mut self) {
+        while let Some(message) = self.waiting.front() {
+            if self.say(message) == Err(Errno::EAGAIN) {
+                break;
+            }
+            self.waiting.pop_front();
+        }
+    }
+
+    /// The next message, if there is one. `buffer` has [`LONGEST_MESSAGE`] octets.
+    pub(crate) fn receive<'a>(&self, buffer: &'a mut [u8]) -> Option<Message<'a>> {
         let len = recv(self.channel.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT).ok()?;
-        parse(buffer.get(..len)?)
+        Message::parse(buffer.get(..len)?)
     }
 
     /// What became of packets.
@@ -84,12 +116,11 @@ impl DataPath {
 
     /// Where too many messages wait for this one to be sent, the loop is awake.
     fn wake(&self) {
-        let _ = self.say(&[0]);
+        let _ = self.say(&Message::Wake.octets());
     }
 
     fn say(&self, message: &[u8]) -> Result<usize, Errno> {
-        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-        send(self.channel.as_raw_fd(), message, flags)
+        say(self.channel.as_fd(), message)
     }
 }
 
@@ -99,8 +130,6 @@ impl AsFd for DataPath {
     }
 }
 
-/// A message between the threads: `None` is a wake-up.
-fn parse(message: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
-    let (address, packet) = message.split_first_chunk::<ADDRESS>()?;
-    Some((Ipv4Addr::from(*address), packet))
+fn say(channel: BorrowedFd<'_>, message: &[u8]) -> Result<usize, Errno> {
+    send(channel.as_raw_fd(), message, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL)
 }

@@ -1,7 +1,7 @@
 //! Moves packets, in batches, as they are judged.
 
 use std::net::Ipv4Addr;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use isatapd_datapath::{
@@ -10,11 +10,11 @@ use isatapd_datapath::{
 };
 use isatapd_security::sys::{BATCH, Datagram, receive_datagrams, send_datagrams};
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, recv, send};
 use nix::unistd::{read, write};
 
 use super::mail::Ends;
-use super::{ADDRESS, errors};
+use super::message::{BEFORE_PACKET, Message};
+use super::{errors, say};
 
 /// Octets from one packet's room to the next: more than the longest, and not a power of two, so that
 /// the beginnings of packets do not compete for the same lines of the processor's cache.
@@ -24,14 +24,16 @@ pub(super) const EACH: usize = LONGEST + 1 + 21 * 64;
 pub(super) struct Mover {
     path: Path,
     counters: Arc<Counters>,
+    /// To the control thread.
+    channel: Arc<OwnedFd>,
     answer: [u8; LONGEST_ERROR],
 }
 
 impl Mover {
     /// Lets nothing pass before there is a table.
-    pub(super) fn new(counters: Arc<Counters>) -> Self {
+    pub(super) fn new(counters: Arc<Counters>, channel: Arc<OwnedFd>) -> Self {
         let path = Path::new(Arc::clone(&counters));
-        Self { path, counters, answer: [0; LONGEST_ERROR] }
+        Self { path, counters, channel, answer: [0; LONGEST_ERROR] }
     }
 
     /// Packets go by this table from now on.
@@ -39,20 +41,14 @@ impl Mover {
         self.path.publish(table);
     }
 
-    /// From IPv4 to the TUN interface: one batch. What is for the engine goes to `control`.
-    pub(super) fn inbound(
-        &mut self,
-        now: Instant,
-        ends: &Ends,
-        control: BorrowedFd<'_>,
-        room: &mut [u8],
-    ) {
+    /// From IPv4 to the TUN interface: one batch. What is for the engine goes there.
+    pub(super) fn inbound(&mut self, now: Instant, ends: &Ends, room: &mut [u8]) {
         let mut lengths = [0; BATCH];
         let socket = ends.whole;
         let mut got = receive_datagrams(socket, room, EACH, &mut lengths);
         if got.is_err_and(|errno| errno != Errno::EAGAIN) {
             // It told of a packet that was sent.
-            self.hear_errors(now, ends, ends.whole);
+            self.hear_errors(now, ends, None);
             got = receive_datagrams(socket, room, EACH, &mut lengths);
         }
         let buffers = room.chunks_exact_mut(EACH).zip(lengths).take(got.unwrap_or(0));
@@ -64,15 +60,20 @@ impl Mover {
                         self.deliver(ends, packet);
                     }
                 }
-                Inbound::Engine { from, packet } => {
-                    // The address goes over the IPv4 header's end.
-                    let start = packet.start.saturating_sub(ADDRESS);
-                    let Some(message) = datagram.get_mut(start..packet.end) else { continue };
-                    if let Some(address) = message.first_chunk_mut() {
-                        *address = from.octets();
+                Inbound::Cut(mut segments) => {
+                    while let Some(packet) = segments.next(datagram).and_then(|at| datagram.get(at))
+                    {
+                        self.deliver(ends, packet);
                     }
-                    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-                    if send(control.as_raw_fd(), message, flags).is_err() {
+                }
+                Inbound::Engine { from, packet } => {
+                    // Over the IPv4 header's end.
+                    let start = packet.start.saturating_sub(BEFORE_PACKET);
+                    let Some(message) = datagram.get_mut(start..packet.end) else { continue };
+                    if let Some(place) = message.first_chunk_mut() {
+                        *place = Message::before_packet(from);
+                    }
+                    if say(self.channel.as_fd(), message).is_err() {
                         self.counters.add(Counter::NotHeard, 1);
                     }
                 }
@@ -117,7 +118,8 @@ impl Mover {
     }
 
     /// Sends a packet of the engine's.
-    pub(super) fn own(&mut self, now: Instant, ends: &Ends, to: Ipv4Addr, packet: &[u8]) {
+    pub(super) fn own(&mut self, now: Instant, ends: Option<&Ends>, to: Ipv4Addr, packet: &[u8]) {
+        let Some(ends) = ends else { return self.counters.add(Counter::NotSent, 1) };
         match self.path.own(to, packet) {
             Outbound::Send(outer) => {
                 self.send(now, ends, outer.fragment, &[datagram(outer, packet)]);
@@ -130,7 +132,7 @@ impl Mover {
         let socket = if fragment { ends.fragmenting } else { ends.whole };
         let mut again = false;
         while let Some((first, others)) = list.split_first() {
-            let refused = match send_datagrams(socket, list) {
+            let errno = match send_datagrams(socket, list) {
                 Ok(sent) => {
                     let (sent, left) = list.split_at_checked(sent).unwrap_or((list, &[]));
                     let octets = sent.iter().map(|datagram| datagram.octets.len()).sum();
@@ -140,42 +142,36 @@ impl Mover {
                 }
                 Err(errno) => errno,
             };
-            match refused {
-                // What the first says is of itself.
-                Errno::EMSGSIZE => self.hear(now, ends, socket, first.octets),
-                Errno::EAGAIN | Errno::ENOBUFS => self.counters.add(Counter::NotSent, 1),
+            let too_long = errno == Errno::EMSGSIZE;
+            let told = (too_long && !fragment).then_some(first.octets);
+            let of_first = matches!(errno, Errno::EAGAIN | Errno::ENOBUFS)
+                || self.hear_errors(now, ends, told);
+            if !of_first && !again {
                 // It may be of a packet sent before.
-                _ if !again => {
-                    self.hear(now, ends, socket, &[]);
-                    again = true;
-                    continue;
-                }
-                _ => {
-                    self.counters.add(Counter::NotSent, 1);
-                    let (to, origin, quoted) = (first.to, Origin::Local, first.octets);
-                    self.failed(now, ends, &Failure { to, origin, quoted });
-                }
+                again = true;
+                continue;
+            }
+            self.counters.add(if too_long { Counter::TooBig } else { Counter::NotSent }, 1);
+            if !of_first && !too_long {
+                let (to, origin, quoted) = (first.to, Origin::Local, first.octets);
+                self.failed(now, ends, &Failure { to, origin, quoted });
             }
             (list, again) = (others, false);
         }
     }
 
-    /// Takes in what became of packets sent by `socket`, one of `ends`.
-    pub(super) fn hear_errors(&mut self, now: Instant, ends: &Ends, socket: BorrowedFd<'_>) {
-        self.hear(now, ends, socket, &[]);
-        if socket.as_raw_fd() == ends.fragmenting.as_raw_fd() {
-            // It has nothing to receive but the error that the socket itself keeps.
-            let _ = recv(socket.as_raw_fd(), &mut [], MsgFlags::MSG_DONTWAIT);
-        }
-    }
-
-    fn hear(&mut self, now: Instant, ends: &Ends, socket: BorrowedFd<'_>, sent: &[u8]) {
-        errors::drain(socket, sent, |failure| self.failed(now, ends, failure));
+    /// Takes in what became of packets. Whether that tells of `sent`, which was just refused.
+    pub(super) fn hear_errors(&mut self, now: Instant, ends: &Ends, sent: Option<&[u8]>) -> bool {
+        errors::drain(ends.whole, sent, |failure| self.failed(now, ends, failure))
     }
 
     fn failed(&mut self, now: Instant, ends: &Ends, failure: &Failure<'_>) {
         let consequence = self.path.failed(now, failure, &mut self.answer);
         self.give_answer(ends, consequence.answer);
+        if let Some(router) = consequence.suspect {
+            // Lost where too much waits: it is a hint.
+            let _ = say(self.channel.as_fd(), &Message::Suspect(router).octets());
+        }
     }
 
     fn give_answer(&self, ends: &Ends, length: Option<usize>) {

@@ -18,7 +18,6 @@ pub const RULES: &[Rule] = &[
     rule!(SYS_sendmmsg, [WHOLE], "packets to IPv4"),
     rule!(SYS_sendmmsg, [FRAGMENTING], "packets to IPv4 that may become fragments"),
     rule!(SYS_recvmsg, [WHOLE], "what became of packets: the error queue"),
-    rule!(SYS_recvmsg, [FRAGMENTING], "the same of those that may become fragments"),
     // The other thread, and the parent.
     rule!(SYS_recvfrom, "the control thread's packets and wake-ups"),
     rule!(SYS_sendto, [null(4)], "packets for the control thread; last words to the parent"),

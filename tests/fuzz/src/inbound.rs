@@ -18,9 +18,10 @@ pub fn check(data: &[u8]) {
 /// The verdict, checked: the expected one, counted once, and nothing changed but ECN.
 pub fn judge(table: Table, sent: &[u8]) -> Inbound {
     let expected = expected(&table, sent);
+    let table = Arc::new(table);
     let counters = Arc::new(Counters::default());
     let mut path = Path::new(counters.clone());
-    path.publish(Arc::new(table));
+    path.publish(table.clone());
     let mut datagram = sent.to_vec();
     let verdict = path.inbound(Instant::since_boot(Duration::from_secs(1)), &mut datagram);
     match (&verdict, &expected) {
@@ -28,9 +29,21 @@ pub fn judge(table: Table, sent: &[u8]) -> Inbound {
             let length = usize::from(u16::from_be_bytes([sent[24], sent[25]]));
             assert_eq!(*range, 20..60 + length);
             assert!(range.end <= sent.len());
-            let mut marked = sent.to_vec();
-            marked[21] = sent[21] & 0xcf | mark << 4;
-            assert!(datagram == marked, "changed more than ECN");
+            let mut expected = marked(sent, *mark);
+            if let Some(at) = unfinished(&sent[range.clone()]) {
+                check_sum(&datagram[range.clone()]);
+                expected[20 + at..22 + at].copy_from_slice(&datagram[20 + at..22 + at]);
+            }
+            assert!(datagram == expected, "changed more than ECN and checksum");
+        }
+        (Inbound::Cut(segments), Ok((false, mark))) => {
+            let length = 40 + usize::from(u16::from_be_bytes([sent[24], sent[25]]));
+            let whole = &marked(sent, *mark)[20..20 + length];
+            assert_eq!((unfinished(whole), whole[6]), (Some(56), 6));
+            let ours = table.own.iter().any(|own| own.octets() == whole[24..40]);
+            let mut segments = segments.clone();
+            let next = || segments.next(&mut datagram).map(|range| datagram[range].to_vec());
+            check_cut(whole, std::iter::from_fn(next), if ours { 1480 } else { 1280 });
         }
         (Inbound::Engine { from, packet }, Ok((true, _))) => {
             assert_eq!(from.octets(), sent[12..16]);
@@ -48,6 +61,66 @@ pub fn judge(table: Table, sent: &[u8]) -> Inbound {
         assert_eq!(counters.get(*counter), count, "{counter:?}");
     }
     verdict
+}
+
+fn marked(sent: &[u8], mark: u8) -> Vec<u8> {
+    let mut marked = sent.to_vec();
+    marked[21] = sent[21] & 0xcf | mark << 4;
+    marked
+}
+
+/// The sum of 16-bit words with that of the pseudo-header, modulo 65535.
+fn sum(packet: &[u8], upper: &[u8]) -> u64 {
+    let length = u64::try_from(packet.len() - 40).expect("a length");
+    let words = packet[8..40].chunks(2).chain(upper.chunks(2));
+    let words = words.map(|w| u64::from(w[0]) << 8 | u64::from(*w.get(1).unwrap_or(&0)));
+    (words.sum::<u64>() + length + u64::from(packet[6])) % 0xffff
+}
+
+/// Where the checksum of a TCP or UDP packet is, if it has the pseudo-header's sum only.
+fn unfinished(packet: &[u8]) -> Option<usize> {
+    let at = match packet[6] {
+        6 => 56,
+        17 => 46,
+        _ => return None,
+    };
+    let word = u64::from(*packet.get(at)?) << 8 | u64::from(*packet.get(at + 1)?);
+    // The sum is never zero, so its remainder says all but 0 or 65535.
+    (word != 0 && word % 0xffff == sum(packet, &[])).then_some(at)
+}
+
+fn check_sum(packet: &[u8]) {
+    assert_eq!(sum(packet, &packet[40..]), 0, "checksum");
+    assert!(packet[6] != 17 || packet[46..48] != [0, 0]);
+}
+
+/// Segments carry what the whole packet does, in order, and are no longer than they need be.
+fn check_cut(whole: &[u8], segments: impl Iterator<Item = Vec<u8>>, limit: usize) {
+    const ENDS: u8 = 0x09;
+    const CWR: u8 = 0x80;
+    let head = 40 + usize::from(whole[52] >> 4) * 4;
+    let number = |packet: &[u8]| u32::from_be_bytes(packet[44..48].try_into().expect("four"));
+    let mut data: Vec<u8> = Vec::new();
+    let mut full = true;
+    for segment in segments {
+        check_sum(&segment);
+        assert!(full && segment.len() > head && segment.len() <= limit);
+        full = segment.len() == limit;
+        let offset = number(&segment).wrapping_sub(number(whole));
+        assert_eq!(usize::try_from(offset), Ok(data.len()));
+        let first = data.is_empty();
+        data.extend(&segment[head..]);
+        let last = head + data.len() == whole.len();
+
+        let mut expected = whole[..head].to_vec();
+        let length = u16::try_from(segment.len() - 40).expect("a length");
+        expected[4..6].copy_from_slice(&length.to_be_bytes());
+        expected[44..48].copy_from_slice(&segment[44..48]);
+        expected[53] &= !(if last { 0 } else { ENDS } | if first { 0 } else { CWR });
+        expected[56..58].copy_from_slice(&segment[56..58]);
+        assert_eq!(segment[..head], expected);
+    }
+    assert!(data == whole[head..], "other data");
 }
 
 /// Whether it is for the engine, and the ECN field that it leaves with; or why it is dropped.

@@ -37,6 +37,7 @@ pub fn route(destination: &str, next_hop: &str, slot: u8, preference: Preference
 pub fn table(role: Role, mtu_method: MtuMethod) -> Table {
     let routers = ["192.0.2.10", "192.0.2.11", "198.51.100.7"];
     Table {
+        hold: false,
         locator: Some(LOCATOR.try_into().expect("of a host")),
         role,
         mtu: Some(Mtu::try_from(1480).expect("in range")),

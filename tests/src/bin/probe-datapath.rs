@@ -1,7 +1,8 @@
 //! Stands in for the child: the real packet loop under its real filter, without an engine.
 //!
 //! Orders: `attach` with the TUN descriptor, `detach`, `publish LOCATOR` (a host with an address in
-//! 2001:db8::/64, on the link), `count`, `heard`, `transmit ADDRESS HEX`. Each is answered.
+//! 2001:db8::/64, on the link), `publish LOCATOR ROUTER`, `count`, `heard`, `transmit TIMES ADDRESS HEX`
+//! (and wait until all have been sent). Each is answered.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, OwnedFd};
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
     let hook = Arc::clone(&channel);
     child::exit_on_panic(move |line| drop(hook.send(line.as_bytes(), &[])));
     let confined = child::confine(160).expect("confined");
-    let (path, worker) = datapath::pair().expect("a pair");
+    let (mut path, worker) = datapath::pair().expect("a pair");
     let last = Arc::clone(&channel);
     let complete = confined.start_data_path(move || {
         let _ = last.send(worker.run().to_string().as_bytes(), &[]);
@@ -38,12 +39,12 @@ fn main() -> ExitCode {
         }
         let Ok(received) = channel.receive(&mut buffer, 1) else { return ExitCode::SUCCESS };
         let order = String::from_utf8_lossy(&buffer[..received.len]).into_owned();
-        let answer = obey(&path, &order, received.fds);
+        let answer = obey(&mut path, &order, received.fds);
         channel.send(answer.as_bytes(), &[]).expect("the test listens");
     }
 }
 
-fn obey(path: &datapath::DataPath, order: &str, fds: Vec<OwnedFd>) -> String {
+fn obey(path: &mut datapath::DataPath, order: &str, fds: Vec<OwnedFd>) -> String {
     let words: Vec<&str> = order.split(' ').collect();
     match *words.as_slice() {
         ["attach"] => {
@@ -51,7 +52,12 @@ fn obey(path: &datapath::DataPath, order: &str, fds: Vec<OwnedFd>) -> String {
             path.attach(datapath::Ends::new(tun));
         }
         ["detach"] => path.detach(),
-        ["publish", locator] => path.publish(Arc::new(table(locator.parse().expect("IPv4")))),
+        ["publish", locator, ref routers @ ..] => {
+            let routers = routers.iter().map(|router| router.parse().expect("IPv4"));
+            let routers = routers.map(|v4: Ipv4Addr| v4.try_into().expect("of a host")).collect();
+            let table = table(locator.parse().expect("IPv4"));
+            path.publish(Arc::new(Table { routers, ..table }));
+        }
         ["count"] => {
             let counts =
                 Counter::ALL.iter().map(|counter| (counter, path.counters().get(*counter)));
@@ -61,20 +67,36 @@ fn obey(path: &datapath::DataPath, order: &str, fds: Vec<OwnedFd>) -> String {
             return format!("counted{}", counts.collect::<String>());
         }
         ["heard"] => {
-            let mut wait = [PollFd::new(path.as_fd(), PollFlags::POLLIN)];
-            poll(&mut wait, PollTimeout::from(5000_u16)).expect("poll");
             let mut room = vec![0; datapath::LONGEST_MESSAGE];
-            return format!("{:?}", path.receive(&mut room));
+            return format!("{:?}", hear(path, &mut room));
         }
-        ["transmit", to, packet] => {
+        ["transmit", times, to, packet] => {
             let packet: Vec<u8> = (0..packet.len() / 2)
                 .map(|at| u8::from_str_radix(&packet[2 * at..2 * at + 2], 16).expect("hex"))
                 .collect();
-            path.transmit(to.parse().expect("IPv4"), &packet).expect("room");
+            for _ in 0..times.parse().expect("a number") {
+                path.transmit(to.parse().expect("IPv4"), &packet);
+            }
+            path.barrier();
+            let mut room = vec![0; datapath::LONGEST_MESSAGE];
+            while hear(path, &mut room) != datapath::Message::Barrier {}
         }
         _ => panic!("no such order"),
     }
     "done".into()
+}
+
+/// The next message of the loop's.
+fn hear<'a>(path: &mut datapath::DataPath, room: &'a mut [u8]) -> datapath::Message<'a> {
+    loop {
+        path.flush();
+        let room_too = if path.is_waiting() { PollFlags::POLLOUT } else { PollFlags::empty() };
+        let mut wait = [PollFd::new(path.as_fd(), PollFlags::POLLIN | room_too)];
+        assert_ne!(poll(&mut wait, PollTimeout::from(10_000_u16)).expect("poll"), 0);
+        if wait[0].revents().is_some_and(|events| events.contains(PollFlags::POLLIN)) {
+            return path.receive(room).expect("a message");
+        }
+    }
 }
 
 fn table(locator: Ipv4Addr) -> Table {

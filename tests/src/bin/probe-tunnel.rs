@@ -41,7 +41,8 @@ fn main() {
     say(&channel, "attach", &[tun.as_fd()]);
     println!("{child}");
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-        println!("{}", say(&channel, &line, &[]));
+        let tun = (line == "attach").then_some(tun.as_fd());
+        println!("{}", say(&channel, &line, tun.as_slice()));
     }
 }
 

@@ -101,6 +101,9 @@ fn put(path: &Path, program: &[u8]) {
     fs::rename(&other, path).expect("rename");
 }
 
+/// With `auto` a child could bring the other backend about.
+const KERNEL: [&str; 2] = ["--backend", "kernel"];
+
 /// A site whose host has more than one interface.
 fn site() -> Site {
     let site = Site::up(&[]);
@@ -267,7 +270,7 @@ fn await_another(parent: Pid, child: Pid) {
 fn what_is_no_message_ends_the_child_and_nothing_else() {
     let site = site();
     let _replaced = Replaced::new();
-    let mut daemon = Daemon::working(&site, &[]);
+    let mut daemon = Daemon::working(&site, &KERNEL);
     let before = outside(&site);
     sleep(LIVED);
     let parent = daemon.parent();
@@ -299,7 +302,7 @@ fn what_is_no_message_ends_the_child_and_nothing_else() {
 fn decent_messages_do_not_add_up() {
     let site = site();
     let replaced = Replaced::new();
-    let mut daemon = Daemon::working(&site, &[]);
+    let mut daemon = Daemon::working(&site, &KERNEL);
     let before = outside(&site);
     let resident_before = resident(daemon.parent());
     for attack in ["wishes", "lists", "move"] {
@@ -314,14 +317,14 @@ fn decent_messages_do_not_add_up() {
         daemon.signal(Signal::SIGKILL);
         daemon.wait(secs(5)).expect("its end");
         wait_for(secs(5), "the child's end", || (!is_alive(child)).then_some(()));
-        daemon = Daemon::working(&site, &[]);
+        daemon = Daemon::working(&site, &KERNEL);
     }
     let grown = resident(daemon.parent()).saturating_sub(resident_before);
     assert!(grown < 1024, "the parent has grown by {grown} kB");
     assert_eq!(daemon.stop(Signal::SIGTERM).0.code(), Some(0));
 
     drop(replaced);
-    let mut daemon = Daemon::working(&site, &[]);
+    let mut daemon = Daemon::working(&site, &KERNEL);
     check_tunnel(&site);
     assert_eq!(daemon.stop(Signal::SIGTERM).0.code(), Some(0));
     check_gone(&site, "is0");
@@ -335,7 +338,7 @@ fn the_parent_answers_signals_at_any_time() {
     for attack in
         ["spin", "storm report", "storm log", "storm dns", "storm routes", "storm routers"]
     {
-        let mut daemon = Daemon::working(&site, &[]);
+        let mut daemon = Daemon::working(&site, &KERNEL);
         let child = daemon.child();
         let resident_before = resident(daemon.parent());
         let lines = daemon.log().lines().count();

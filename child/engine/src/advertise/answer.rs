@@ -7,6 +7,7 @@ use isatapd_datapath::Bucket;
 use isatapd_proto::UnicastV4;
 
 use super::clients::{Client, Timed};
+use super::goodbye::SLICE;
 use crate::Instant;
 use crate::counters::Counter;
 use crate::rng::Rng;
@@ -20,9 +21,9 @@ const MIN_DELAY_BETWEEN_RAS: Duration = Duration::from_secs(3);
 const MAX_PENDING: usize = 1024;
 /// Hosts that are known to have been answered: those who are told of a change or of the end.
 const MAX_RECENT: usize = 4096;
-/// Answers: 1000 at once and 500 a second. A site of thousands of hosts that all start after a power
-/// failure is served in seconds, a flood with forged sources is not amplified.
-const ANSWERS: Bucket = Bucket::new(1000, Duration::from_millis(2));
+/// Messages: a [`SLICE`] at once and 500 a second. A site of thousands of hosts that all start after
+/// a power failure is served in seconds, a flood with forged sources is not amplified.
+const ANSWERS: Bucket = Bucket::new(SLICE, Duration::from_millis(2));
 /// Answers without delay: 10 at once and 10 a second. The random delay spreads the answers of
 /// several routers to one multicast solicitation, and storms. Here each solicitation is sent to one
 /// router, so in quiet times nothing is gained by it, and the host waits for its first address.
@@ -37,6 +38,8 @@ pub(crate) struct Answers {
     recent: Timed<MAX_RECENT>,
     /// Those of `recent` who are still to be told of a change.
     untold: VecDeque<UnicastV4>,
+    /// Who was not sent all of the messages yet, and which is next.
+    begun: Option<(UnicastV4, Client, usize)>,
     rate: Bucket,
     prompt: Bucket,
 }
@@ -47,6 +50,7 @@ impl Default for Answers {
             pending: Timed::default(),
             recent: Timed::default(),
             untold: VecDeque::new(),
+            begun: None,
             rate: ANSWERS,
             prompt: PROMPT,
         }
@@ -81,19 +85,30 @@ impl Answers {
     /// All who were answered are to be told of a change, the latest first.
     pub(crate) fn tell_all(&mut self) {
         self.untold = self.recent.latest().collect();
+        self.begun = None;
     }
 
-    /// Who is sent an advertisement now: first those who wait for it.
-    pub(crate) fn next(&mut self, now: Instant) -> Option<(UnicastV4, Client)> {
+    /// Who is sent which of so many messages now: first those who wait for them.
+    pub(crate) fn next(
+        &mut self,
+        now: Instant,
+        messages: usize,
+    ) -> Option<(UnicastV4, Client, usize)> {
         let waits = self.pending.first().is_some_and(|due| due <= now);
-        if (!waits && self.untold.is_empty()) || !self.rate.take(now) {
+        let any = waits || self.begun.is_some() || !self.untold.is_empty();
+        if !any || !self.rate.take(now) {
             return None;
         }
-        let next = if waits { self.pending.pop() } else { self.next_untold() };
-        if let Some((host, client)) = next {
+        let (host, client, nth) = if let Some(begun) = self.begun.take() {
+            begun
+        } else {
+            let (host, client) = if waits { self.pending.pop() } else { self.next_untold() }?;
             self.recent.insert(now, host, client);
-        }
-        next
+            (host, client, 0)
+        };
+        let after = nth.saturating_add(1);
+        self.begun = (after < messages).then_some((host, client, after));
+        Some((host, client, nth))
     }
 
     fn next_untold(&mut self) -> Option<(UnicastV4, Client)> {
@@ -106,10 +121,13 @@ impl Answers {
         None
     }
 
-    /// All who were answered; they are forgotten.
-    pub(crate) fn drain(&mut self) -> impl Iterator<Item = (UnicastV4, Client)> {
+    /// All who were answered, the latest first; they are forgotten.
+    pub(crate) fn take_recent(&mut self) -> VecDeque<(UnicastV4, Client)> {
         self.untold.clear();
-        std::iter::from_fn(|| self.recent.pop())
+        self.begun = None;
+        let recent = std::mem::take(&mut self.recent);
+        let client = |host| recent.get(host).map(|(_, client)| (host, client));
+        recent.latest().filter_map(client).collect()
     }
 
     /// Nobody knows us: the tunnel has another end, or none.
@@ -120,8 +138,9 @@ impl Answers {
 
     /// When [`Self::next`] has somebody.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let due = if self.untold.is_empty() { self.pending.first()? } else { self.rate.ready_at() };
-        Some(due.max(self.rate.ready_at()))
+        let ready = self.rate.ready_at();
+        let now = self.begun.is_some() || !self.untold.is_empty();
+        if now { Some(ready) } else { self.pending.first().map(|due| due.max(ready)) }
     }
 
     /// How many wait, and how many were answered lately.

@@ -11,9 +11,9 @@ use crate::context::Context;
 use crate::text::Left;
 use crate::wire::router_advert::RouterAdvert;
 
-/// The differences of each of them that were said; empty: it agrees.
+/// The differences of each of them that were said, by subject; empty: it agrees.
 #[derive(Debug, Default)]
-pub(crate) struct Others(BTreeMap<UnicastV4, Vec<String>>);
+pub(crate) struct Others(BTreeMap<UnicastV4, BTreeMap<String, String>>);
 
 impl Others {
     /// `router` advertises `theirs`: what differs from `ours` is said once, and again when it
@@ -25,15 +25,22 @@ impl Others {
         ours: &RouterAdvert,
         theirs: &RouterAdvert,
     ) {
-        let found = differences(ours, theirs);
         let said = self.0.entry(router).or_default();
-        for difference in found.iter().filter(|difference| !said.contains(difference)) {
-            cx.log(Level::Notice, format_args!("router {router}: advertises {difference}"));
+        let differed = !said.is_empty();
+        for Compared { subject, difference } in compared(ours, theirs) {
+            let Some(difference) = difference else {
+                said.remove(&subject);
+                continue;
+            };
+            if said.get(&subject) != Some(&difference) {
+                let line = format_args!("router {router}: advertises {subject} {difference}");
+                cx.log(Level::Notice, line);
+                said.insert(subject, difference);
+            }
         }
-        if found.is_empty() && !said.is_empty() {
+        if differed && said.is_empty() {
             cx.log(Level::Notice, format_args!("router {router}: advertises the same as we do"));
         }
-        *said = found;
     }
 
     /// Only these are still there.
@@ -47,17 +54,24 @@ impl Others {
     }
 }
 
-/// In words. What one of the two leaves unspecified is no difference.
-fn differences(ours: &RouterAdvert, theirs: &RouterAdvert) -> Vec<String> {
+/// What both specify.
+struct Compared {
+    subject: String,
+    /// In words; `None`: they agree.
+    difference: Option<String>,
+}
+
+/// What one of the two leaves unspecified is not compared: another message of theirs may have it.
+fn compared(ours: &RouterAdvert, theirs: &RouterAdvert) -> Vec<Compared> {
     let ms = |time: Option<Duration>| time.map(|time| format!("{} ms", time.as_millis()));
     let set = |flag| Some(if flag { "set" } else { "not set" });
-    let mut found: Vec<String> = [
-        differs("hop limit", ours.hop_limit, theirs.hop_limit),
-        differs("flag M", set(ours.managed), set(theirs.managed)),
-        differs("flag O", set(ours.other), set(theirs.other)),
-        differs("reachable time", ms(ours.reachable_time), ms(theirs.reachable_time)),
-        differs("retransmission timer", ms(ours.retrans_timer), ms(theirs.retrans_timer)),
-        differs("MTU", ours.mtu, theirs.mtu),
+    let mut found: Vec<Compared> = [
+        compare("hop limit", ours.hop_limit, theirs.hop_limit),
+        compare("flag M", set(ours.managed), set(theirs.managed)),
+        compare("flag O", set(ours.other), set(theirs.other)),
+        compare("reachable time", ms(ours.reachable_time), ms(theirs.reachable_time)),
+        compare("retransmission timer", ms(ours.retrans_timer), ms(theirs.retrans_timer)),
+        compare("MTU", ours.mtu, theirs.mtu),
     ]
     .into_iter()
     .flatten()
@@ -68,21 +82,26 @@ fn differences(ours: &RouterAdvert, theirs: &RouterAdvert) -> Vec<String> {
             let (valid, preferred) = (Left(our.valid).to_string(), Left(our.preferred).to_string());
             let theirs = [Left(their.valid).to_string(), Left(their.preferred).to_string()];
             let [their_valid, their_preferred] = theirs;
-            found.extend(differs(&format!("{net} valid"), Some(valid), Some(their_valid)));
-            found.extend(differs(
+            found.extend(compare(&format!("{net} valid"), Some(valid), Some(their_valid)));
+            found.extend(compare(
                 &format!("{net} preferred"),
                 Some(preferred),
                 Some(their_preferred),
             ));
         }
     }
-    found.extend(differs("NAT64 prefixes", nat64(ours), nat64(theirs)));
+    found.extend(compare("NAT64 prefixes", nat64(ours), nat64(theirs)));
     found
 }
 
-fn differs<T: PartialEq + Display>(what: &str, our: Option<T>, their: Option<T>) -> Option<String> {
+fn compare<T: PartialEq + Display>(
+    subject: &str,
+    our: Option<T>,
+    their: Option<T>,
+) -> Option<Compared> {
     let (our, their) = (our?, their?);
-    (our != their).then(|| format!("{what} {their}, we {our}"))
+    let difference = (our != their).then(|| format!("{their}, we {our}"));
+    Some(Compared { subject: subject.to_owned(), difference })
 }
 
 /// Those that are in force, in order; `None`: it has none.

@@ -5,6 +5,7 @@ mod answer;
 mod check;
 mod clients;
 mod compare;
+mod goodbye;
 mod message;
 
 use std::net::Ipv4Addr;
@@ -16,6 +17,7 @@ use isatapd_proto::{Advertise, Backend, HostName, Level, Link, UnicastV4};
 use self::answer::Answers;
 use self::clients::Client;
 use self::compare::Others;
+use self::goodbye::Goodbye;
 use crate::context::Context;
 use crate::counters::Counter;
 use crate::text::{Count, Left};
@@ -33,6 +35,8 @@ const WITHDRAWAL: Duration = Duration::from_hours(2);
 pub(crate) struct Advertiser {
     config: Option<Advertise>,
     locator: Option<UnicastV4>,
+    /// The last one: as whom the hosts know us.
+    known_as: Option<UnicastV4>,
     forwards: bool,
     /// The end is near: all lifetimes as router are zero.
     stops: bool,
@@ -43,6 +47,8 @@ pub(crate) struct Advertiser {
     /// All of it, as octets.
     messages: Vec<Vec<u8>>,
     answers: Answers,
+    /// What is said at the end, as long as it lasts.
+    goodbye: Option<Goodbye>,
     others: Others,
     /// It was said that we do not forward.
     said_still: bool,
@@ -78,8 +84,11 @@ impl Advertiser {
             }
             self.before = Some((cx.now.after(WITHDRAWAL), before));
         }
+        self.goodbye = None;
         if config.is_none() {
             self.say_goodbye(cx);
+            self.answers.clear();
+            self.messages.clear();
         }
         self.stops = false;
         self.config = config;
@@ -102,9 +111,12 @@ impl Advertiser {
         let by_path = link.tunnel.filter(|tunnel| tunnel.backend == Backend::Tun);
         let locator = by_path.map(|tunnel| tunnel.locator);
         let moved = locator != self.locator;
-        if moved {
+        // After a while without any, they still know us.
+        if locator.is_some() && locator != self.known_as {
             self.answers.clear();
+            self.goodbye = None;
             self.said_unlisted = false;
+            self.known_as = locator;
         }
         self.locator = locator;
         self.forwards = link.forwarding;
@@ -156,42 +168,54 @@ impl Advertiser {
         }
     }
 
-    /// Does what is due.
+    /// Does what is due. Only with a data path: without, hosts are told when it is back.
     pub(crate) fn tick(&mut self, cx: &mut Context) {
         if self.before.take_if(|(until, _)| *until <= cx.now).is_some() {
             // All who heard of it have been told long ago.
             self.write();
         }
-        while let Some((host, client)) = self.answers.next(cx.now) {
-            self.send(cx, host, client);
-        }
-    }
-
-    fn send(&self, cx: &mut Context, host: UnicastV4, client: Client) {
         let Some(locator) = self.locator else { return };
-        let source = isatap::link_local(locator, client.form);
-        for message in &self.messages {
-            let packet = icmp6::packet(source, client.address, message);
-            cx.counters.count(Counter::AdvertsSent);
-            cx.act(Action::Transmit { to: host.get(), packet });
+        if let Some(goodbye) = &mut self.goodbye {
+            // Who waits for an answer comes later: the channel has no room for both.
+            let now = cx.now;
+            let tell = |host, client, message: &[u8]| send(cx, locator, host, client, message);
+            if goodbye.say(now, tell) {
+                self.goodbye = None;
+            }
+        }
+        while self.goodbye.is_none()
+            && let Some((host, client, nth)) = self.answers.next(cx.now, self.messages.len())
+        {
+            if let Some(message) = self.messages.get(nth) {
+                send(cx, locator, host, client, message);
+            }
         }
     }
 
-    /// The end is near: all who were answered lately are told at once (RFC 4861 section 6.2.5). Once,
-    /// not MAX_FINAL_RTR_ADVERTISEMENTS times: there is no time for more.
+    /// The end is near: all who were answered lately are told from now on (RFC 4861 section 6.2.5).
+    /// Once, not MAX_FINAL_RTR_ADVERTISEMENTS times: there is no time for more.
     pub(crate) fn say_goodbye(&mut self, cx: &mut Context) {
         self.stops = true;
         self.renew(cx);
-        let hosts: Vec<_> = self.answers.drain().collect();
-        for (host, client) in hosts {
-            self.send(cx, host, client);
+        let hosts = self.answers.take_recent();
+        if !hosts.is_empty() {
+            self.goodbye = Some(Goodbye::new(cx.now, hosts, self.messages.clone()));
         }
+    }
+
+    /// Whether nobody is still to be told of the end.
+    pub(crate) const fn has_said_goodbye(&self) -> bool {
+        self.goodbye.is_none()
     }
 
     /// When [`Self::tick`] has something to do.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let before = self.before.as_ref().map(|(until, _)| *until);
-        self.answers.deadline().into_iter().chain(before).min()
+        let next = match &self.goodbye {
+            Some(goodbye) => Some(goodbye.due()),
+            None => self.answers.deadline(),
+        };
+        next.into_iter().chain(before).min()
     }
 
     /// Another router of the link advertises this.
@@ -239,8 +263,19 @@ impl Advertiser {
         ]
     }
 
+    /// Whether hosts are told not to send by us, against the configuration: we do not forward.
+    pub(crate) const fn is_held_back(&self) -> bool {
+        self.is_on() && !self.forwards && !self.ours.router_lifetime.is_zero()
+    }
+
     /// AdvDefaultLifetime, or zero while we do not forward.
     pub(crate) fn advertised_lifetime(&self) -> Duration {
         if self.forwards && !self.stops { self.ours.router_lifetime } else { Duration::ZERO }
     }
+}
+
+fn send(cx: &mut Context, locator: UnicastV4, host: UnicastV4, client: Client, message: &[u8]) {
+    let packet = icmp6::packet(isatap::link_local(locator, client.form), client.address, message);
+    cx.counters.count(Counter::AdvertsSent);
+    cx.act(Action::Transmit { to: host.get(), packet });
 }

@@ -120,8 +120,12 @@ impl Resolver {
     pub(crate) fn network_changed(&mut self, cx: &mut Context) {
         let now = cx.now;
         let worth = |name: &Name| name.failing() && !name.began_after(now, RECENT);
-        if !self.names.iter().any(worth) || !self.hints.0.take(now) {
+        let asking = |name: &Name| matches!(name.phase, Phase::Asking(_));
+        if !self.names.iter().any(|name| worth(name) || asking(name)) || !self.hints.0.take(now) {
             return;
+        }
+        for name in &mut self.names {
+            name.again = asking(name);
         }
         for place in 0..self.names.len() {
             let Some(name) = self.names.get_mut(place).filter(|name| worth(name)) else {
@@ -142,6 +146,7 @@ impl Resolver {
     fn start(&mut self, cx: &mut Context, place: usize) {
         let (Some(files), Some(name)) = (&self.files, self.names.get_mut(place)) else { return };
         let before = std::mem::replace(&mut name.phase, Phase::Waiting(Next::OnChange));
+        name.again = false;
         let listed = hosts::lookup(&files.hosts, &name.host);
         let in_hosts = !listed.is_empty();
         self.changed |= in_hosts && name.found_in_hosts(cx, &listed);

@@ -16,6 +16,8 @@ use crate::text::Count;
 
 /// Between lookups that fail: the first time, doubled each time up to the second.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+/// After a lookup that failed while the network changed.
+const SOON: Duration = Duration::from_millis(10);
 /// A name is not looked up more often than that because of its TTL, but for a TTL of zero.
 const LEAST_TTL: Duration = Duration::from_secs(30);
 /// How long beyond their TTL addresses are believed against the answer that there are none.
@@ -31,6 +33,8 @@ pub(super) struct Name {
     pub(super) trouble: Option<Trouble>,
     /// Lookups since the last that found something.
     failures: u32,
+    /// The network has changed since the lookup under way began: if it fails, that says nothing.
+    pub(super) again: bool,
     /// Whether a lookup has ended.
     pub(super) asked: bool,
     /// The first address that was left out, as it can be no router's.
@@ -76,6 +80,7 @@ impl Name {
             phase: Phase::Waiting(Next::OnChange),
             trouble: None,
             failures: 0,
+            again: false,
             asked: false,
             refused: None,
         }
@@ -222,6 +227,12 @@ impl Name {
     /// old or were of the hosts file; asks again later. Whether its routers are others now.
     fn failed(&mut self, cx: &mut Context, trouble: Trouble, search: &[HostName]) -> bool {
         self.asked = true;
+        if std::mem::take(&mut self.again)
+            && matches!(trouble, Trouble::ServersFail | Trouble::NoAnswer)
+        {
+            self.phase = Phase::Waiting(Next::At(cx.now.after(SOON)));
+            return false;
+        }
         let factor = 1_u32.checked_shl(self.failures).unwrap_or(u32::MAX);
         let delay = RETRY.0.saturating_mul(factor).min(RETRY.1);
         self.failures = self.failures.saturating_add(1);

@@ -84,7 +84,10 @@ fn what_worked_is_remembered() {
         world.pass(secs(silent));
         let ours = link_local(v4("10.0.0.5"), UBit::Universal);
         let packet = icmp6::packet(form(source), ours, &good());
-        world.tell(Input::Tunnelled { from: Ipv4Addr::new(10, 0, 0, 1), packet: &packet });
+        // RFC 6980: what is too long comes in several messages.
+        for _ in 0..2 {
+            world.tell(Input::Tunnelled { from: Ipv4Addr::new(10, 0, 0, 1), packet: &packet });
+        }
         assert_eq!(world.routes()[0].next_hop, Some(NextHop { slot: slot(0), form: source }));
         world.clear();
         world.pass(secs(1500));
@@ -339,4 +342,43 @@ fn many_routers_are_spread() {
         let count = world.transmitted.iter().filter(|t| window.contains(&t.0)).count();
         assert!(count <= 10, "{count} in the second after {at:?}");
     }
+}
+
+/// RFC 5214 section 7.2: what IPv4 says of a router is a reason to ask it, and not more.
+#[test]
+fn a_suspect_is_asked_at_once() {
+    let mut world = World::up_by_path("10.0.0.1 10.0.0.2");
+    let suspect = |world: &mut World, router: &str| {
+        world.tell(Input::Suspect(router.parse().unwrap()));
+    };
+    let ways = |world: &World| solicited(world).into_iter().map(|(to, _)| to).collect::<Vec<_>>();
+    for router in ["10.0.0.1", "10.0.0.2"] {
+        world.hear_by_path(router, &good());
+    }
+    world.pass(secs(60));
+    world.clear();
+    for router in ["10.0.0.3", "10.0.0.2", "10.0.0.2"] {
+        suspect(&mut world, router);
+    }
+    assert_eq!(ways(&world), ["10.0.0.2"]);
+    assert!(world.table.routes.iter().all(|route| route.reachable), "not yet");
+    // One that answers stays, and one that is being asked is not asked more often.
+    world.hear_by_path("10.0.0.2", &good());
+    suspect(&mut world, "10.0.0.1");
+    for _ in 0..50 {
+        world.pass(secs(1));
+        suspect(&mut world, "10.0.0.1");
+    }
+    assert_eq!(ways(&world)[1..], ["10.0.0.1"; 4]);
+    let reachable: Vec<_> = world.table.routes.iter().map(|route| route.reachable).collect();
+    assert_eq!(reachable, [false, true]);
+
+    // Forged ones are bounded, also if the router answers.
+    world.clear();
+    for _ in 0..600 {
+        world.pass(secs(1));
+        suspect(&mut world, "10.0.0.2");
+        world.hear_by_path("10.0.0.2", &good());
+    }
+    assert!(ways(&world).iter().filter(|to| *to == "10.0.0.2").count() <= 5 + 10 + 5);
 }

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use isatapd_engine::Input;
+use isatapd_engine::{Action, Input, Instant};
 use isatapd_proto::{Command, Config, Link, Outcome, Refusal, Request, State, Transport};
 
 use crate::message::{Answer, reply};
@@ -383,6 +383,42 @@ fn a_changed_network_is_worth_another_try() {
         world.tell(change());
     }
     assert!(world.queries.len() <= before + 5, "{}", world.queries.len() - before);
+}
+
+/// A query that leaves between the first sign of a network and its route fails: that is not yet the
+/// time to wait.
+#[test]
+fn what_fails_while_the_network_changes_is_tried_at_once() {
+    // How many sockets are asked for at the first change, if each fails; with another change or not.
+    let asked = |once_more: bool| {
+        let mut world = World::new();
+        world.servers = vec![Zone::new()];
+        world.tell(Input::Config(config("r.example")));
+        world.outcome = |request| match request {
+            Request::OpenDns { .. } => Outcome::Failed(101),
+            _ => Outcome::Done,
+        };
+        world.resolver("");
+        world.pass(secs(3));
+        let mut now = Instant::since_boot(world.now);
+        let mut actions = world.engine.handle(now, Input::Link(Link::default()));
+        let mut count = 0;
+        while let Some(seq) = actions.iter().find_map(|action| match action {
+            Action::Send(up) if matches!(up.request, Request::OpenDns { .. }) => Some(up.seq),
+            _ => None,
+        }) {
+            count += 1;
+            if count == 1 && once_more {
+                world.engine.handle(now, Input::Link(Link::default()));
+            }
+            let outcome = Outcome::Failed(101);
+            actions = world.engine.handle(now, Input::Done { seq, outcome });
+            now = now.after(Duration::from_millis(10));
+            actions.extend(world.engine.handle(now, Input::Timer));
+        }
+        count
+    };
+    assert_eq!(asked(true), 2 * asked(false));
 }
 
 /// A storm of changes for longer than a lookup takes does not keep it from ending.

@@ -30,6 +30,7 @@ enum Event {
     Link(Option<(bool, u8)>),
     DataPath(bool),
     Surroundings(u8),
+    Suspect(u8),
     Socket(u8, u8, bool),
     Packet(u8, u8, bool, Option<u8>, Vec<u8>),
     /// From and by whom, to which of some destinations, with one octet changed.
@@ -60,6 +61,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => prop::option::of((any::<bool>(), 0..3_u8)).prop_map(Event::Link),
         2 => any::<bool>().prop_map(Event::DataPath),
         1 => any::<u8>().prop_map(Event::Surroundings),
+        1 => (0..9_u8).prop_map(Event::Suspect),
         4 => (0..6_u8, 0..9_u8, any::<bool>()).prop_map(|(s, r, u)| Event::Socket(s, r, u)),
         8 => (0..6_u8, 0..9_u8, any::<bool>(), limit(), packet())
             .prop_map(|(s, r, u, limit, bytes)| Event::Packet(s, r, u, limit, bytes)),
@@ -174,6 +176,7 @@ impl Machine {
                 let ttl = NonZeroU8::new(u8::from(*how));
                 Input::DataPath(DataPath { ttl, ..data_path() })
             }
+            Event::Suspect(number) => Input::Suspect(router(*number).get()),
             Event::Surroundings(number) => Input::Surroundings(surroundings(*number)),
             Event::Link(None) => {
                 self.backend = None;

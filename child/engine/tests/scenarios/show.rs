@@ -2,10 +2,11 @@
 
 use isatapd_engine::{Input, Instant};
 use isatapd_proto::control::{Role, Seconds, Show};
-use isatapd_proto::{Link, Outcome, Preference, Request, Text};
+use isatapd_proto::{Advertise, Backend, Link, Outcome, Preference, Request, State, Text};
 
+use crate::advertise::{advertise, routing};
 use crate::message::{AUTONOMOUS, Answer, ON_LINK, advert, dnssl, prefix, rdnss, route};
-use crate::world::{World, Zone, config, secs, tunnel, v4};
+use crate::world::{World, Zone, config, secs, tunnel, tunnel_by, v4};
 
 fn show(world: &World) -> Show {
     world.engine.show(Instant::since_boot(world.now))
@@ -43,6 +44,29 @@ fn one_reason_why_it_does_not_work() {
     assert_eq!(why(&world), "routers answer, but advertise neither prefix nor route");
     world.hear(0, &advert(1800, &[]));
     assert!(show(&world).working && show(&world).why.is_empty());
+}
+
+/// A router works when hosts can send by it, if they are to.
+#[test]
+fn a_router_without_data_path_or_forwarding_says_so() {
+    let link = |forwarding| Link { forwarding, ..tunnel_by(Backend::Tun, "10.0.0.5") };
+    for (lifetime, works) in [(1800, false), (0, true)] {
+        let mut world = World::new();
+        let advertise = Advertise { lifetime: lifetime.try_into().unwrap(), ..advertise(&[]) };
+        world.tell(Input::Config(routing("10.0.0.1", advertise)));
+        world.tell(Input::Link(link(true)));
+        assert_eq!(why(&world), "the data path is not open yet");
+        world.link_by_path("10.0.0.5");
+        world.tell(Input::Link(link(true)));
+        assert!(show(&world).working && show(&world).why.is_empty());
+        world.tell(Input::Link(link(false)));
+        assert_eq!(show(&world).working, works);
+        if !works {
+            let still = "hosts are told lifetime 0, as this host does not forward IPv6";
+            assert_eq!(why(&world), still);
+        }
+        assert_eq!(world.states().last(), Some(&State::Working), "it is ready");
+    }
 }
 
 #[test]

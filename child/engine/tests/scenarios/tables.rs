@@ -1,6 +1,7 @@
 //! What the data path is told to go by (TUN backend).
 
 use std::net::Ipv6Addr;
+use std::time::Duration;
 
 use isatapd_datapath::Role;
 use isatapd_engine::{Input, Table};
@@ -70,6 +71,42 @@ fn from_start_to_end() {
 
     world.unlink();
     assert_eq!((&*world.table, world.published), (&Table::default(), 5));
+}
+
+/// A child that was replaced gets the descriptors at once, and packets wait in the TUN: they are not
+/// to be answered by Unreachable before the routers could be asked.
+#[test]
+fn packets_wait_for_the_first_way() {
+    let on_link = |prefix_of| advert(0, &[prefix(prefix_of, ON_LINK, 600, 600)]);
+    for way in
+        [good(), advert(1800, &[]), on_link(SITE), advert(0, &[route("2001:db8:9::/48", 0, 600)])]
+    {
+        let mut world = World::up_by_path("10.0.0.1");
+        assert!(world.table.hold && world.table.locator.is_some());
+        world.hear_by_path("10.0.0.1", &advert(0, &[]));
+        assert!(world.table.hold, "no way yet");
+        world.hear_by_path("10.0.0.1", &way);
+        assert!(!world.table.hold);
+        // It is over once and for all.
+        world.tell(Input::Config(config("10.0.0.2")));
+        world.tell(Input::DataPath(data_path()));
+        assert!(world.table.routes.is_empty() && !world.table.hold);
+    }
+    // Not for ever.
+    let mut world = World::up_by_path("10.0.0.1");
+    world.pass(secs(5) - Duration::from_millis(1));
+    assert!(world.table.hold);
+    world.pass(Duration::from_millis(1));
+    assert!(!world.table.hold && world.table.locator.is_some());
+    // The ways are known by another locator, too.
+    world.hear_by_path("10.0.0.1", &good());
+    world.link_by_path("10.0.0.6");
+    assert!(!world.table.hold);
+    // A router's own prefixes are known.
+    let mut world = World::new();
+    world.tell(Input::Config(Config { advertise: Some(advertise(&[])), ..config("") }));
+    world.link_by_path("10.0.0.5");
+    assert!(!world.table.hold && world.table.locator.is_some());
 }
 
 #[test]
