@@ -217,7 +217,8 @@ fn what_others_do_to_it_is_found_and_mended() {
         ("address del 2001:db8:1::5efe:a00:2/64 dev is0", Found::Emptied),
         ("-6 route del default dev is0", Found::Emptied),
         ("-6 route del 2001:db8:1::/64 dev is0", Found::Emptied),
-        ("link set is0 mtu 1400", Found::Whole),
+        ("-6 route flush dev is0", Found::Emptied),
+        ("link set is0 mtu 1400", Found::Mended),
         ("link set is0 mtu 1000", Found::Emptied),
     ] {
         ip(line);
