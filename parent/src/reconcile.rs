@@ -39,7 +39,7 @@ impl Daemon<'_> {
         match self.follow(now) {
             Ok(found) => {
                 self.lacks(None);
-                self.failed = found == Found::Emptied;
+                self.failed = found != Found::Whole;
                 self.ready()
             }
             Err(lack) => match lack {
@@ -103,7 +103,7 @@ impl Daemon<'_> {
         }
     }
 
-    /// `Emptied`: something had to be mended.
+    /// What others had done to the tunnel.
     fn follow(&mut self, now: Instant) -> Result<Found, Lack> {
         let only = self.underlay()?;
         let (choice, backend, ways) = self.choose(only, now)?;
@@ -131,6 +131,9 @@ impl Daemon<'_> {
         }
         if let Some(tunnel) = &mut self.tunnel {
             tunnel.set_routers(&mut self.with.netlink, &self.with.prl, &choice.routers)?;
+        }
+        if found == Found::Mended {
+            self.tell_link();
         }
         if !self.located {
             self.located = true;
@@ -229,13 +232,13 @@ impl Daemon<'_> {
         let Some(tunnel) = &mut self.tunnel else { return Ok(true) };
         let same_locator = tunnel.spec().local == spec.local;
         let moved = match tunnel.move_to_tun(&mut self.with.netlink, spec) {
-            Err(error) if !tunnel.is_tun() && found == Found::Whole && self.located => {
+            Err(error) if !tunnel.is_tun() && found != Found::Emptied && self.located => {
                 return Err(Lack::Stays(error));
             }
             moved => moved,
         };
         self.with.monitor.set_tunnel(Some(tunnel.index()));
-        let kept = same_locator && moved? == Found::Whole && found == Found::Whole;
+        let kept = same_locator && moved? == Found::Whole && found != Found::Emptied;
         if kept {
             // Addresses and routes are there: there was never a time without a tunnel.
             self.forget_sockets();

@@ -9,30 +9,28 @@
     reason = "a test panics when something is wrong"
 )]
 
+mod host;
 mod namespace;
 
 use std::fs;
 use std::io::Read;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::Ipv4Addr;
 use std::num::NonZeroU8;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use isatapd::kernel::{
     InterfaceName, Kind, Monitor, Netlink, OwnAddress, TunnelSpec, forwards, has_tun,
 };
 use isatapd::policy::{Addresses, Facts, Routers, Routes};
-use isatapd::sockets::Protocol41;
 use isatapd::tunnel::{Found, Tunnel};
 use isatapd_proto::isatap::UBit;
 use isatapd_proto::{
     AddressWish, Backend, DataPath, Lifetime, MtuMethod, NextHop, Preference, RouteWish,
     RouterWish, UnicastV4,
 };
-use isatapd_security::sys;
-use namespace::{index_of, ip, ip_batch, namespace, try_ip};
+use namespace::{index_of, ip, ip_batch, try_ip};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{MsgFlags, SockaddrIn, getsockopt, recv, sendto, sockopt};
 
 fn v4(last: u8) -> UnicastV4 {
     Ipv4Addr::new(10, 0, 0, last).try_into().unwrap()
@@ -49,18 +47,8 @@ fn spec(last: u8) -> TunnelSpec {
     }
 }
 
-/// A host with two addresses, and a link to nowhere.
 fn host() -> Netlink {
-    namespace();
-    ip_batch(
-        "link add va type veth peer name vb
-        link set va addrgenmode none
-        link set vb addrgenmode none
-        link set va up
-        link set vb up
-        address add 10.0.0.2/24 brd + dev va
-        address add 10.0.0.3/24 brd + dev va",
-    );
+    host::host();
     Netlink::open().unwrap()
 }
 
@@ -229,7 +217,8 @@ fn what_others_do_to_it_is_found_and_mended() {
         ("address del 2001:db8:1::5efe:a00:2/64 dev is0", Found::Emptied),
         ("-6 route del default dev is0", Found::Emptied),
         ("-6 route del 2001:db8:1::/64 dev is0", Found::Emptied),
-        ("link set is0 mtu 1400", Found::Whole),
+        ("-6 route flush dev is0", Found::Emptied),
+        ("link set is0 mtu 1400", Found::Mended),
         ("link set is0 mtu 1000", Found::Emptied),
     ] {
         ip(line);
@@ -341,153 +330,6 @@ fn a_tun_takes_the_place_of_a_tunnel() {
     let index = tunnel.index();
     assert!(tunnel.move_to_tun(&mut netlink, spec(2)).is_err());
     assert_eq!((tunnel.index(), addresses().len()), (index, 2));
-}
-
-/// Sends these octets as protocol 41.
-fn send(from: &OwnedFd, to: [u8; 4], octets: &[u8]) -> Result<usize, Errno> {
-    let to = SockaddrIn::from(SocketAddrV4::new(to.into(), 0));
-    sendto(from.as_raw_fd(), octets, &to, MsgFlags::empty())
-}
-
-fn received(socket: &OwnedFd) -> Option<Vec<u8>> {
-    let mut buffer = [0; 2048];
-    match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
-        Ok(len) => Some(buffer[..len].to_vec()),
-        Err(errno) => {
-            assert_eq!(errno, Errno::EAGAIN);
-            None
-        }
-    }
-}
-
-#[test]
-fn the_sockets_pass_what_they_should() {
-    host();
-    let [whole, fragmenting] = pointed(2, MtuMethod::Dynamic);
-    let [other, other_fragmenting] = pointed(3, MtuMethod::Dynamic);
-    for octets in [&b""[..], b"\x45", b"\x50xx", b"\x70xx", b"\0xx"] {
-        send(&other, [10, 0, 0, 2], octets).unwrap();
-        assert_eq!(received(&whole), None, "{octets:?}");
-    }
-    // To the other address: not ours.
-    send(&other, [10, 0, 0, 3], b"\x60other").unwrap();
-    assert_eq!(received(&whole), None);
-    send(&other, [10, 0, 0, 2], b"\x60ours").unwrap();
-    let packet = received(&whole).unwrap();
-    assert_eq!((packet[0], packet[8], packet[9], &packet[20..]), (0x45, 64, 41, &b"\x60ours"[..]));
-    assert_eq!(packet[12..20], [10, 0, 0, 3, 10, 0, 0, 2]);
-    assert_eq!(packet[6] & 0x40, 0x40, "DF");
-    send(&other_fragmenting, [10, 0, 0, 2], b"\x60ours").unwrap();
-    assert_eq!(received(&whole).unwrap()[6] & 0x40, 0, "DF");
-    assert_eq!(received(&fragmenting), None);
-    assert_eq!(received(&other_fragmenting), None);
-
-    // Longer than the link: refused by the one, cut by the other.
-    let long = [0x60; 1600];
-    assert_eq!(send(&whole, [10, 0, 0, 9], &long), Err(Errno::EMSGSIZE));
-    assert_eq!(send(&fragmenting, [10, 0, 0, 9], &long), Ok(1600));
-    let [fixed, _] = pointed(2, MtuMethod::Static);
-    assert_eq!(send(&fixed, [10, 0, 0, 9], &long), Ok(1600));
-
-    // One hears for both.
-    for (socket, hears) in [(&whole, true), (&fragmenting, false), (&fixed, true)] {
-        assert_eq!(getsockopt(socket, sockopt::Ipv4RecvErr), Ok(hears));
-    }
-
-    // Nobody takes the filters off.
-    for socket in [&whole, &fragmenting] {
-        let error = sys::attach_filter(socket.as_fd(), &sys::ipv6_inside_filter()).unwrap_err();
-        assert_eq!(error.raw_os_error(), Some(Errno::EPERM as i32));
-    }
-}
-
-#[test]
-fn the_sockets_keep_to_the_link() {
-    host();
-    ip_batch(
-        "link set vb up
-        address add 10.0.1.2/24 dev vb",
-    );
-    let ours = sockets(MtuMethod::Dynamic);
-    ours.point(v4(2), Some(index_of("vb"))).unwrap();
-    let [whole, _] = ours.copies().unwrap();
-    let [other, _] = pointed(3, MtuMethod::Dynamic);
-    // By lo, as it is the same host.
-    send(&other, [10, 0, 0, 2], b"\x60ours").unwrap();
-    assert_eq!(received(&whole), None);
-    ours.point(v4(2), None).unwrap();
-    send(&other, [10, 0, 0, 2], b"\x60ours").unwrap();
-    assert!(received(&whole).is_some());
-}
-
-/// What a child has follows the locator, without a word to it.
-#[test]
-fn the_sockets_follow_the_locator() {
-    host();
-    // IPv6 would say things of its own accord.
-    fs::write("/proc/sys/net/ipv6/conf/va/disable_ipv6", "1").unwrap();
-    ip("neigh add 10.0.0.9 lladdr 02:00:00:00:00:09 nud permanent dev va");
-    let ours = sockets(MtuMethod::Dynamic);
-    let [whole, fragmenting] = ours.copies().unwrap();
-    let [other, _] = pointed(3, MtuMethod::Dynamic);
-    for _ in 0..2 {
-        // Parked they reach no other host.
-        let before = transmitted("va");
-        for socket in [&whole, &fragmenting] {
-            let _ = send(socket, [10, 0, 0, 9], b"\x60away");
-        }
-        assert_eq!(transmitted("va"), before);
-        ours.point(v4(2), None).unwrap();
-        for socket in [&whole, &fragmenting] {
-            send(socket, [10, 0, 0, 9], b"\x60away").unwrap();
-        }
-        assert_eq!(transmitted("va"), before + 2);
-        assert_eq!(source_of(&fragmenting, &other), [10, 0, 0, 2]);
-        assert_eq!(source_of(&whole, &other), [10, 0, 0, 2]);
-        ours.point(v4(3), None).unwrap();
-        assert_eq!(source_of(&fragmenting, &other), [10, 0, 0, 3]);
-        while received(&whole).is_some() {}
-        // Not an address of ours: all stays as it was.
-        let error = ours.point(v4(9), None).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "locator 10.0.0.9: cannot bind a socket: Cannot assign requested address"
-        );
-        send(&other, [10, 0, 0, 3], b"\x60ours").unwrap();
-        assert!(received(&whole).is_some() && received(&other).is_some());
-        ours.park().unwrap();
-    }
-}
-
-/// A host may have no address at all when it starts, not even 127.0.0.1.
-#[test]
-fn the_sockets_need_no_address() {
-    host();
-    ip("link set lo down");
-    sockets(MtuMethod::Static).park().unwrap();
-}
-
-fn sockets(method: MtuMethod) -> Protocol41 {
-    Protocol41::open(NonZeroU8::new(64), method).unwrap()
-}
-
-fn pointed(last: u8, method: MtuMethod) -> [OwnedFd; 2] {
-    let sockets = sockets(method);
-    sockets.point(v4(last), None).unwrap();
-    sockets.copies().unwrap()
-}
-
-/// How many packets have left by an interface.
-fn transmitted(interface: &str) -> u32 {
-    let shown = ip(&format!("-s link show {interface}"));
-    let counts = shown.lines().skip_while(|line| !line.trim().starts_with("TX:")).nth(1).unwrap();
-    counts.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
-/// The outer source of what `from` sends to 10.0.0.3.
-fn source_of(from: &OwnedFd, at: &OwnedFd) -> [u8; 4] {
-    send(from, [10, 0, 0, 3], b"\x60ours").unwrap();
-    received(at).unwrap()[12..16].try_into().unwrap()
 }
 
 #[test]

@@ -18,6 +18,8 @@ const ABOUT: Duration = Duration::from_secs(2);
 pub enum Found {
     /// Nothing.
     Whole,
+    /// Another name or MTU.
+    Mended,
     /// It has lost addresses or routes.
     Emptied,
     /// It was deleted, or is ours no more.
@@ -30,7 +32,7 @@ impl Tunnel {
     pub fn restore(&mut self, netlink: &mut Netlink, closely: bool) -> Result<Found, KernelError> {
         let link = netlink.link(self.index)?;
         let Some(link) = link.filter(Link::is_our_tunnel) else { return Ok(Found::Gone) };
-        self.follow_name(&link)?;
+        let renamed = self.follow_name(&link)?;
         let other_mtu = link.mtu != u32::from(self.mtu.get());
         let lost = (closely || other_mtu || !link.up) && self.forget_lost(netlink)?;
         if link.up && !lost {
@@ -38,7 +40,7 @@ impl Tunnel {
                 warn!("{}: its MTU was changed; set back to {}", self.name, self.mtu.get());
                 netlink.set_mtu(self.index, self.mtu)?;
             }
-            return Ok(Found::Whole);
+            return Ok(if renamed || other_mtu { Found::Mended } else { Found::Whole });
         }
         warn!("{}: was set down or has lost addresses or routes; all is set anew", self.name);
         if link.mtu < Mtu::MIN.get().into() {
@@ -59,18 +61,20 @@ impl Tunnel {
         Ok(Found::Emptied)
     }
 
-    /// Settings and the PRL are reached by name only; a stranger may have the one that was ours.
-    pub(super) fn follow_name(&mut self, link: &Link) -> Result<(), KernelError> {
+    /// Settings and the PRL are reached by name only; a stranger may have the one that was ours. True
+    /// if the name is another.
+    pub(super) fn follow_name(&mut self, link: &Link) -> Result<bool, KernelError> {
         let Some(name) = &link.name else {
             let hint = "somebody gave it one that isatapd does not use".to_owned();
             let object = self.name.to_string();
             return Err(KernelError { object, action: "use its name", errno: Errno::EINVAL, hint });
         };
-        if *name != self.name {
+        let renamed = *name != self.name;
+        if renamed {
             warn!("{}: was renamed; it is served as {name}", self.name);
             self.name = name.clone();
         }
-        Ok(())
+        Ok(renamed)
     }
 
     /// What is not in the kernel is no longer ours: who comes to have it is not to lose it to us.
