@@ -88,7 +88,9 @@ impl PidFile {
     pub(crate) fn hold(folder: OwnedFd, name: &OsStr) -> Result<Self, HoldError> {
         for _ in 0..ATTEMPTS {
             let file = open(&folder, name, true)?;
-            lock(&file, libc::F_WRLCK)?;
+            if !lock(&file, libc::F_WRLCK)? {
+                return Err(HoldError::Held { pid: holder(&file) });
+            }
             // Who held it before removed it, maybe after we had opened it: then we hold a file that
             // has no name, and another process may hold the one that has.
             if is_in_place(&folder, name, &file) {
@@ -148,14 +150,10 @@ impl SharedFile {
                 }
                 file => file?,
             };
-            match lock(&file, libc::F_RDLCK) {
-                Err(HoldError::Held { .. }) => std::thread::sleep(Self::PAUSE),
-                locked => {
-                    locked?;
-                    if is_in_place(&folder, name, &file) {
-                        return Ok(Some(Self { folder, name: name.to_owned(), file }));
-                    }
-                }
+            if !lock(&file, libc::F_RDLCK)? {
+                std::thread::sleep(Self::PAUSE);
+            } else if is_in_place(&folder, name, &file) {
+                return Ok(Some(Self { folder, name: name.to_owned(), file }));
             }
         }
         Err(Errno::EBUSY.into())
@@ -163,7 +161,7 @@ impl SharedFile {
 
     /// Whether nobody else holds it; then nobody can join until it is dropped, and removed.
     pub(crate) fn is_last(&self) -> bool {
-        lock(&self.file, libc::F_WRLCK).is_ok()
+        lock(&self.file, libc::F_WRLCK) == Ok(true)
     }
 }
 
@@ -220,9 +218,9 @@ fn check(file: &File) -> Result<(), HoldError> {
 }
 
 /// A lock of the open file (F_OFD_SETLK, fcntl(2)): unlike one of the process it is not lost when the
-/// file is opened and closed once more.
+/// file is opened and closed once more. False: another has one.
 #[expect(clippy::cast_possible_truncation, reason = "two small constants, of another type in C")]
-fn lock(file: &File, kind: libc::c_int) -> Result<(), HoldError> {
+fn lock(file: &File, kind: libc::c_int) -> nix::Result<bool> {
     let whole = libc::flock {
         l_type: kind as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,
@@ -231,9 +229,9 @@ fn lock(file: &File, kind: libc::c_int) -> Result<(), HoldError> {
         l_pid: 0,
     };
     match fcntl(file, FcntlArg::F_OFD_SETLK(&whole)) {
-        Ok(_) => Ok(()),
-        Err(Errno::EAGAIN | Errno::EACCES) => Err(HoldError::Held { pid: holder(file) }),
-        Err(errno) => Err(errno.into()),
+        Ok(_) => Ok(true),
+        Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
+        Err(errno) => Err(errno),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -179,6 +180,15 @@ fn forwarding_is_on_as_long_as_the_router_runs() {
         command.args(ROUTER).arg("--forward").stderr(Stdio::null());
         let mut router = command.spawn().expect("isatapd");
         wait_for(secs(10), "forwarding", || forwarding().then_some(()));
+        // Another one that needs it ends first.
+        let mut other = Command::new(isatapd());
+        other.args(ROUTER).args(["--forward", "--name", "is1"]).stderr(Stdio::piped());
+        let mut other = other.spawn().expect("isatapd");
+        let mut log = BufReader::new(other.stderr.take().expect("a pipe")).lines();
+        assert!(log.any(|line| line.expect("a line").contains("confined")));
+        kill(Pid::from_raw(other.id().cast_signed()), Signal::SIGTERM).expect("kill");
+        assert_eq!(other.wait().expect("wait").code(), Some(0));
+        assert!(forwarding());
         for _ in 0..2 {
             fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "0").expect("IPv6");
             wait_for(secs(10), "forwarding again", || forwarding().then_some(()));

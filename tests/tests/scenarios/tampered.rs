@@ -17,7 +17,7 @@ fn a_tunnel_deleted_or_set_down_is_whole_again() {
         "link set is0 down",
         "-6 address flush dev is0",
         "-6 route del default dev is0",
-        "link set is0 mtu 1000",
+        "link set is0 mtu 1300",
     ] {
         site.ip("host", act);
         wait_for(secs(5), act, || {
