@@ -32,9 +32,9 @@ use crate::tunnel::Tunnel;
 
 /// Requests of the child served in one turn.
 const TURN: usize = 32;
-/// Looks at the kernel's state are this far apart, but for the first few, which are for what comes
-/// together at a start or a change: a storm of events or wishes costs no more than that. Nor is the
-/// child served for longer in one turn.
+/// Looks at the kernel's state are this far apart, but for the first, and the first few for wishes
+/// of the child: a storm of events or wishes costs no more than that. Nor is the child served for
+/// longer in one turn.
 const SETTLE: Duration = Duration::from_millis(50);
 const LOOKS: u32 = 5;
 
@@ -334,14 +334,21 @@ impl<'a> Daemon<'a> {
         }
     }
 
-    /// Has the kernel's state looked at: at once, or after a while if that was just done.
+    /// Has the kernel's state looked at: at once, or after a while if that was just done. What it
+    /// tells of comes in many parts, and a link that has come up takes a moment to carry packets.
     pub(crate) fn look_soon(&mut self, now: Instant) {
-        let at = if self.failed {
-            self.looked.and_then(|at| at.checked_add(SETTLE_AFTER_ERROR))
+        let pace = if self.failed { SETTLE_AFTER_ERROR } else { SETTLE };
+        let at = self.looked.and_then(|at| at.checked_add(pace)).map_or(now, |at| at.max(now));
+        self.look_by(Some(at));
+    }
+
+    /// The same for a wish of the child, which is whole: at once, as long as that is not often.
+    pub(crate) fn look_for_child(&mut self, now: Instant) {
+        if self.failed || self.looks.wait(now).is_some() {
+            self.look_soon(now);
         } else {
-            self.looks.wait(now).and_then(|wait| now.checked_add(wait))
-        };
-        self.look_by(Some(at.map_or(now, |at| at.max(now))));
+            self.look_by(Some(now));
+        }
     }
 
     /// Has it looked at by then.
