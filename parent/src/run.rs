@@ -109,6 +109,8 @@ pub struct Daemon<'a> {
     pub(crate) settled_at: Option<Instant>,
     pub(crate) looked: Option<Instant>,
     pub(crate) looks: Bucket,
+    /// Until then a link that has changed is left to settle.
+    quiet_until: Option<Instant>,
     /// How often forwarding is switched on again.
     pub(crate) forward_again: Bucket,
     /// Whether the last look ended with an error, or had to mend what others broke.
@@ -168,6 +170,7 @@ impl<'a> Daemon<'a> {
             settled_at: None,
             looked: None,
             looks: Bucket::new(LOOKS, SETTLE),
+            quiet_until: None,
             forward_again: Bucket::new(1, Duration::from_secs(1)),
             failed: false,
             tunnel_changed: false,
@@ -309,6 +312,10 @@ impl<'a> Daemon<'a> {
             Ok(changes) => {
                 self.network_changed |= changes.links || changes.ipv4 || changes.overrun;
                 self.tunnel_changed |= changes.tunnel || changes.overrun;
+                // A link that has come up takes a moment to carry packets; what leaves before is lost.
+                if changes.links && self.quiet_until.is_none_or(|at| at <= now) {
+                    self.quiet_until = now.checked_add(SETTLE);
+                }
                 self.look_soon(now);
             }
             Err(error) => {
@@ -334,12 +341,12 @@ impl<'a> Daemon<'a> {
         }
     }
 
-    /// Has the kernel's state looked at: at once, or after a while if that was just done. What it
-    /// tells of comes in many parts, and a link that has come up takes a moment to carry packets.
+    /// Has the kernel's state looked at: at once, or after a while if that was just done or a link
+    /// has changed.
     pub(crate) fn look_soon(&mut self, now: Instant) {
         let pace = if self.failed { SETTLE_AFTER_ERROR } else { SETTLE };
         let at = self.looked.and_then(|at| at.checked_add(pace)).map_or(now, |at| at.max(now));
-        self.look_by(Some(at));
+        self.look_by(Some(self.quiet_until.map_or(at, |until| at.max(until))));
     }
 
     /// The same for a wish of the child, which is whole: at once, as long as that is not often.
