@@ -2,6 +2,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use isatapd_proto::control::MAX_ANSWER;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -13,11 +14,15 @@ use super::*;
 
 const START: Instant = Instant::since_boot(Duration::from_secs(1000));
 
+/// One at a time: a process that a test starts would keep other tests' sockets open for a moment.
+static ALONE: Mutex<()> = Mutex::new(());
+
 struct Bench {
     control: Control,
     engine: Engine,
     address: UnixAddr,
     _folder: tempfile::TempDir,
+    _alone: MutexGuard<'static, ()>,
 }
 
 fn seqpacket(flags: SockFlag) -> OwnedFd {
@@ -26,6 +31,7 @@ fn seqpacket(flags: SockFlag) -> OwnedFd {
 
 impl Bench {
     fn new() -> Self {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("control");
         let address = UnixAddr::new(&path).unwrap();
@@ -35,7 +41,7 @@ impl Bench {
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
         let mut control = Control::new(nix::unistd::getuid(), Arc::default());
         control.listen(listener);
-        Self { control, engine: Engine::new([1; 32]), address, _folder: folder }
+        Self { control, engine: Engine::new([1; 32]), address, _folder: folder, _alone: alone }
     }
 
     fn client(&self) -> OwnedFd {
