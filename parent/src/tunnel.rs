@@ -1,6 +1,7 @@
 //! What we made in the kernel, and how it is brought to what is wanted: first all that is new, then
 //! what is no longer wanted goes.
 
+mod adopt;
 mod restore;
 
 use std::collections::BTreeMap;
@@ -11,15 +12,15 @@ use std::time::Instant;
 
 use isatapd_proto::isatap::{self, UBit};
 use isatapd_proto::{DataPath, Lifetime, Mtu, RouterWish};
-use log::warn;
+use log::{info, warn};
 use nix::errno::Errno;
 
 use crate::device::{Device, data_path};
 use crate::kernel::{
-    Address, AnyRoute, IfIndex, InterfaceName, KernelError, Link, Netlink, Origin, Prl, Route,
+    Address, AnyRoute, IfIndex, InterfaceName, KernelError, Netlink, Origin, Prl, Route,
     TunnelSpec, hold_still,
 };
-use crate::policy::{self, Addresses, Routers, Routes};
+use crate::policy::{self, Addresses, Rank, Routers, Routes};
 
 pub use restore::Found;
 
@@ -40,6 +41,8 @@ pub struct Tunnel {
     /// By destination and metric, as the kernel tells routes apart.
     routes: BTreeMap<(ipnet::Ipv6Net, u32), Route>,
     routes_at: Instant,
+    /// Which metrics they have.
+    rank: Rank,
 }
 
 impl Tunnel {
@@ -114,25 +117,6 @@ impl Tunnel {
         Ok(found)
     }
 
-    /// Takes over the `sit` tunnel that a predecessor left, whatever its locator was.
-    pub fn adopt(
-        netlink: &mut Netlink,
-        prl: &Prl,
-        link: &Link,
-        spec: TunnelSpec,
-    ) -> Result<Self, KernelError> {
-        netlink.change_tunnel(link.index, &spec)?;
-        let mut tunnel = Self::begun(netlink, link.index, spec)?;
-        tunnel.routers = prl.list(&tunnel.name)?;
-        let found = netlink.addresses(link.index)?;
-        for address in found {
-            tunnel.addresses.entry(address.address).or_insert(address);
-        }
-        tunnel.routes = netlink.routes(link.index)?.into_iter().map(|r| (key(&r), r)).collect();
-        tunnel.keep_addresses_of_locator(netlink)?;
-        Ok(tunnel)
-    }
-
     fn begun(netlink: &mut Netlink, index: IfIndex, spec: TunnelSpec) -> Result<Self, KernelError> {
         hold_still(&spec.name)?;
         let mut tunnel = Self::bare(index, spec);
@@ -153,6 +137,7 @@ impl Tunnel {
             addresses_at: now,
             routes: BTreeMap::new(),
             routes_at: now,
+            rank: Rank::default(),
         }
     }
 
@@ -272,41 +257,64 @@ impl Tunnel {
     }
 
     /// All routes, but for those by a router that is not in the PRL: the kernel would take them.
-    /// After an error with one of them the others are set.
+    /// After an error with one of them the others are set. Their metrics are the first, from those in
+    /// use on, of which none is somebody else's.
     pub fn set_routes(
         &mut self,
         netlink: &mut Netlink,
         wanted: &Routes,
     ) -> Result<(), KernelError> {
-        let usable = |route: &&policy::Route| is_by(&self.routers, route.gateway());
-        let wanted = wanted.list().iter().filter(usable).map(|route| Route {
-            index: self.index,
-            destination: route.destination().net(),
-            gateway: route.gateway(),
-            metric: route.metric(),
-            preference: route.preference(),
-            lifetime: route.lifetime(),
-            mtu: route.mtu(),
-            hop_limit: route.hop_limit(),
-        });
-        let wanted: BTreeMap<_, _> = wanted.map(|route| (key(&route), route)).collect();
         self.routes_at = Instant::now();
-        let set = first_error(wanted.iter().map(|(key, route)| {
-            let held = self.routes.contains_key(key);
-            match netlink.set_route(route, held) {
+        let before = self.rank;
+        let mut set = self.add_routes(netlink, wanted);
+        while is_taken(&set)
+            && let Some(next) = self.rank.next()
+        {
+            self.rank = next;
+            set = self.add_routes(netlink, wanted);
+        }
+        if is_taken(&set) {
+            self.rank = before;
+            set = self.add_routes(netlink, wanted);
+        } else if self.rank != before {
+            let (name, more) = (&self.name, self.rank.offset());
+            info!("{name}: its metrics are {more} more, as others have routes with the first");
+        }
+        // Also after an error, as with addresses.
+        let wanted = self.kernel_routes(wanted);
+        self.keep_routes(netlink, |route| wanted.contains_key(&key(route)))?;
+        set
+    }
+
+    fn add_routes(&mut self, netlink: &mut Netlink, wanted: &Routes) -> Result<(), KernelError> {
+        first_error(self.kernel_routes(wanted).into_iter().map(|(key, route)| {
+            let held = self.routes.contains_key(&key);
+            match netlink.set_route(&route, held) {
                 // Somebody else's.
                 Err(error) if error.errno == Errno::EEXIST => Err(error),
                 // Ours even if that fails: the answer may have been lost.
                 result => {
                     let lifetime = if result.is_ok() { route.lifetime } else { Lifetime::ZERO };
-                    self.routes.insert(*key, Route { lifetime, ..*route });
+                    self.routes.insert(key, Route { lifetime, ..route });
                     result
                 }
             }
-        }));
-        // Also after an error, as with addresses.
-        self.keep_routes(netlink, |route| wanted.contains_key(&key(route)))?;
-        set
+        }))
+    }
+
+    fn kernel_routes(&self, wanted: &Routes) -> BTreeMap<(ipnet::Ipv6Net, u32), Route> {
+        let usable = |route: &&policy::Route| is_by(&self.routers, route.gateway());
+        let routes = wanted.list().iter().filter(usable).map(|route| Route {
+            index: self.index,
+            destination: route.destination().net(),
+            gateway: route.gateway(),
+            metric: route.metric(self.rank),
+            preference: route.preference(),
+            lifetime: route.lifetime(),
+            mtu: route.mtu(),
+            hop_limit: route.hop_limit(),
+        });
+        routes.map(|route| (key(&route), route)).collect()
     }
 
     /// Removes routes by routers that are not in `routers`.
@@ -403,6 +411,11 @@ fn hold_still_if_possible(name: &InterfaceName) -> Result<bool, KernelError> {
 /// Goes through all of them, whatever becomes of each.
 fn first_error(results: impl Iterator<Item = Result<(), KernelError>>) -> Result<(), KernelError> {
     results.fold(Ok(()), Result::and)
+}
+
+/// Whether a route failed as somebody else has one of its destination and metric.
+fn is_taken(set: &Result<(), KernelError>) -> bool {
+    set.as_ref().is_err_and(|error| error.errno == Errno::EEXIST)
 }
 
 /// Whether a route is on the link, or leads to one of these.

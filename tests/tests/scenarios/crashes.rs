@@ -11,22 +11,6 @@ use nix::sys::signal::{Signal, kill};
 use crate::common::{GLOBAL1, address, check_gone, default_by};
 
 #[test]
-fn a_killed_parent_leaves_no_child_and_the_next_start_works() {
-    let site = crate::site(&[]);
-    let mut daemon = Daemon::working(&site, &[]);
-    let child = daemon.child();
-    daemon.stop(Signal::SIGKILL);
-    wait_for(secs(1), "the child's end", || (!is_alive(child)).then_some(()));
-    // A TUN interface is there as long as who made it.
-    let stays = ip::link(&site.namespace("host"), "is0").is_some();
-    assert_eq!(stays, site.has_sit(), "whether the tunnel is left");
-
-    let mut next = Daemon::working(&site, &[]);
-    assert_eq!(next.stop(Signal::SIGTERM).0.code(), Some(0));
-    check_gone(&site, "is0");
-}
-
-#[test]
 fn a_killed_child_is_replaced_and_nothing_else_changes() {
     let site = crate::site(&[]);
     let host = site.namespace("host");

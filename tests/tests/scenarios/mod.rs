@@ -7,5 +7,6 @@ pub mod common;
 mod crashes;
 mod late;
 mod names;
+mod restarts;
 mod routers;
 mod tampered;
