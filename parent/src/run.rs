@@ -225,6 +225,7 @@ impl<'a> Daemon<'a> {
             if self.settled_at.take_if(|at| *at <= now).is_some() {
                 forget_startup_code();
             }
+            self.drop_inherited(now);
             self.mind_child(now)?;
             self.with.notify.alive(now);
         }
@@ -237,6 +238,7 @@ impl<'a> Daemon<'a> {
             self.look_at,
             self.settled_at,
             self.ends_by,
+            self.tunnel.as_ref().and_then(Tunnel::inherited_until),
             self.child_due(),
             self.with.notify.due(),
             pause.and_then(|p| now.checked_add(p)),

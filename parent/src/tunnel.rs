@@ -2,6 +2,7 @@
 //! what is no longer wanted goes.
 
 mod adopt;
+mod inherited;
 mod restore;
 
 use std::collections::BTreeMap;
@@ -22,7 +23,11 @@ use crate::kernel::{
 };
 use crate::policy::{self, Addresses, Rank, Routers, Routes};
 
+use inherited::Inherited;
 pub use restore::Found;
+
+/// As the kernel tells routes apart: destination and metric.
+type Key = (ipnet::Ipv6Net, u32);
 
 /// The tunnel, and all of ours on it.
 pub struct Tunnel {
@@ -38,11 +43,11 @@ pub struct Tunnel {
     addresses: BTreeMap<Ipv6Addr, Address>,
     /// When the lifetimes of all of them were told.
     addresses_at: Instant,
-    /// By destination and metric, as the kernel tells routes apart.
-    routes: BTreeMap<(ipnet::Ipv6Net, u32), Route>,
+    routes: BTreeMap<Key, Route>,
     routes_at: Instant,
     /// Which metrics they have.
     rank: Rank,
+    inherited: Inherited,
 }
 
 impl Tunnel {
@@ -99,7 +104,7 @@ impl Tunnel {
         }
         netlink.delete_link(self.index)?;
         let before = std::mem::replace(self, tun);
-        self.routers = before.routers;
+        (self.routers, self.inherited) = (before.routers, before.inherited);
         netlink.rename(self.index, &before.name)?;
         self.name = before.name;
         self.start(netlink)?;
@@ -138,6 +143,7 @@ impl Tunnel {
             routes: BTreeMap::new(),
             routes_at: now,
             rank: Rank::default(),
+            inherited: Inherited::default(),
         }
     }
 
@@ -250,9 +256,15 @@ impl Tunnel {
             set
         }));
         // Also after an error: or what is there would grow with every list that fails.
-        self.keep_addresses(netlink, |a| {
-            a.origin == Origin::LinkLocal || wanted.contains_key(&a.address)
-        })?;
+        self.inherited.claim_addresses(wanted.keys());
+        let inherited = std::mem::take(&mut self.inherited);
+        let kept = self.keep_addresses(netlink, |a| {
+            a.origin == Origin::LinkLocal
+                || wanted.contains_key(&a.address)
+                || inherited.has_address(&a.address)
+        });
+        self.inherited = inherited;
+        kept?;
         set
     }
 
@@ -282,7 +294,13 @@ impl Tunnel {
         }
         // Also after an error, as with addresses.
         let wanted = self.kernel_routes(wanted);
-        self.keep_routes(netlink, |route| wanted.contains_key(&key(route)))?;
+        self.inherited.claim_routes(wanted.keys());
+        let inherited = std::mem::take(&mut self.inherited);
+        let kept = self.keep_routes(netlink, |route| {
+            wanted.contains_key(&key(route)) || inherited.has_route(&key(route))
+        });
+        self.inherited = inherited;
+        kept?;
         set
     }
 
@@ -302,7 +320,7 @@ impl Tunnel {
         }))
     }
 
-    fn kernel_routes(&self, wanted: &Routes) -> BTreeMap<(ipnet::Ipv6Net, u32), Route> {
+    fn kernel_routes(&self, wanted: &Routes) -> BTreeMap<Key, Route> {
         let usable = |route: &&policy::Route| is_by(&self.routers, route.gateway());
         let routes = wanted.list().iter().filter(usable).map(|route| Route {
             index: self.index,
@@ -436,6 +454,6 @@ fn temporary(name: &InterfaceName) -> Result<InterfaceName, KernelError> {
     })
 }
 
-fn key(route: &Route) -> (ipnet::Ipv6Net, u32) {
+fn key(route: &Route) -> Key {
     (route.destination, route.metric)
 }

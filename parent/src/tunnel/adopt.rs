@@ -83,7 +83,9 @@ impl Tunnel {
         self.routes = netlink.routes(self.index)?.into_iter().map(|r| (key(&r), r)).collect();
         let rank = self.routes.values().find_map(|route| Rank::of(route.metric));
         self.rank = rank.unwrap_or_default();
-        self.keep_addresses_of_locator(netlink)
+        self.keep_addresses_of_locator(netlink)?;
+        self.hand_down();
+        Ok(())
     }
 
     /// Leaves it for the next start, with all that is on it.

@@ -3,6 +3,7 @@
 
 mod coexist;
 mod hostile;
+mod keep;
 mod no_sit;
 mod sandbox;
 mod start;

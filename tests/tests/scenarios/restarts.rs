@@ -48,8 +48,8 @@ pub fn restart(
 /// Panics if more was lost than must be: what is sent while nobody has a TUN interface in hand.
 fn check(site: &Site, count: Count, restarts: u32) {
     println!("{restarts} restarts: {count:?}");
-    let most = if site.has_sit() { 0 } else { restarts * 40 };
-    assert!(count.due > 20 * restarts && count.lost <= most, "{count:?}");
+    let most = if site.has_sit() { 0 } else { restarts * 20 };
+    assert!(count.due > 5 * restarts && count.lost <= most, "{count:?}");
 }
 
 #[test]
@@ -91,8 +91,8 @@ fn other_options_change_what_was_left() {
     let number = index(&site);
     daemon.stop(Signal::SIGTERM);
     // The address of the host changes too, while nobody looks.
-    site.ip("host", "addr add 10.0.0.3/24 dev eth0");
     site.ip("host", "addr del 10.0.0.2/24 dev eth0");
+    site.ip("host", "addr add 10.0.0.3/24 dev eth0");
     let mut daemon = Daemon::working(&site, &["-k", "-l", "eth0"]);
     let link = ip::link(&host, "is0").expect("is0");
     assert_eq!((link.index, link.mtu), (number, 1480), "{link:?}");
@@ -130,7 +130,8 @@ fn a_killed_parent_leaves_no_child_and_the_next_start_takes_over() {
         });
     }
     site.reaches_inet();
-    check(&site, pinger.count(), 3);
+    let count = pinger.count();
+    assert!(count.lost == 0 || !site.has_sit(), "{count:?}");
     assert_eq!(index(&site) == before, site.has_sit());
     assert_eq!(daemon.stop(Signal::SIGTERM).0.code(), Some(0));
     check_gone(&site, "is0");
