@@ -13,7 +13,6 @@ mod counters;
 mod input;
 mod learnt;
 mod lifetime;
-mod pace;
 mod prl;
 mod resolve;
 mod rng;
