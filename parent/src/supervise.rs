@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use isatapd_proto::{Bounded, Config, Event, Link, Phase, Resolver, Text};
+use isatapd_proto::{Bounded, Config, Event, Link, Resolver, Text};
 use log::{error, info, warn};
 use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -15,8 +15,6 @@ use crate::policy::Routers;
 use crate::run::Daemon;
 use crate::tunnel::Tunnel;
 
-/// How long a child may take to confine itself.
-const CONFINED_WITHIN: Duration = Duration::from_secs(10);
 /// A child that lived so long is replaced at once.
 const LIVED: Duration = Duration::from_secs(60);
 /// The longest wait before another is started.
@@ -34,6 +32,11 @@ pub(crate) struct Restart {
 }
 
 impl Restart {
+    /// How long until the next child is started.
+    pub(crate) fn wait_left(&self, now: Instant) -> Duration {
+        self.due.map_or(Duration::ZERO, |due| due.saturating_duration_since(now))
+    }
+
     fn after(&mut self, lived: Duration, now: Instant) -> Duration {
         if lived >= LIVED {
             self.wait = Duration::ZERO;
@@ -78,6 +81,13 @@ impl Daemon<'_> {
     /// Tells the child; one that does not listen is ended.
     pub(crate) fn tell(&mut self, event: &Event, fds: Vec<OwnedFd>) {
         if let Some(Err(violation)) = self.child.as_mut().map(|child| child.tell(event, fds)) {
+            self.punish(&violation);
+        }
+    }
+
+    /// Asks the child for a sign of life, if it was told something, or if `anyway`.
+    pub(crate) fn ask_child(&mut self, anyway: bool, now: Instant) {
+        if let Some(Err(violation)) = self.child.as_mut().map(|child| child.ask(anyway, now)) {
             self.punish(&violation);
         }
     }
@@ -142,24 +152,26 @@ impl Daemon<'_> {
         }
     }
 
-    /// When the child needs attention: to be started, or ended as it does not confine itself.
-    pub(crate) fn child_due(&self) -> Option<Instant> {
+    /// When the child needs attention: to be started, or judged. One that is not heard now cannot be.
+    pub(crate) fn child_due(&self, now: Instant) -> Option<Instant> {
         match &self.child {
             None => self.restart.due,
-            Some(child) if child.phase() == Phase::Starting && !child.is_condemned() => {
-                child.started.checked_add(CONFINED_WITHIN)
-            }
-            Some(_) => None,
+            Some(child) => child.answer_due().filter(|_| self.pause(now).is_none()),
         }
     }
 
     /// Does what is due.
     pub(crate) fn mind_child(&mut self, now: Instant) -> Result<(), Fatal> {
-        if self.child_due().is_none_or(|at| at > now) {
+        if self.child_due(now).is_none_or(|at| at > now) {
             return Ok(());
         }
         if self.child.is_some() {
-            self.punish(&Violation::Late);
+            // The answer may have come while we were stopped.
+            let all = self.hear_child(now)?;
+            if let Some(Err(violation)) = self.child.as_mut().filter(|_| all).map(|c| c.judge(now))
+            {
+                self.punish(&violation);
+            }
             return self.reap();
         }
         self.restart.due = None;
@@ -171,6 +183,7 @@ impl Daemon<'_> {
             Err(error) => {
                 let wait = self.restart.after(Duration::ZERO, now);
                 error!("isatapd-child: {error}; tried again in {} s", wait.as_secs());
+                self.say_degraded(wait);
             }
         }
         Ok(())
@@ -205,6 +218,7 @@ impl Daemon<'_> {
             error!(
                 "isatapd-child (pid {pid}): {how}; another is started in {seconds} s, the tunnel stays"
             );
+            self.say_degraded(wait);
         }
         Ok(())
     }
@@ -224,7 +238,10 @@ impl Daemon<'_> {
 
     /// The child is confined: the start is over as far as it goes.
     pub(crate) fn confined(&mut self) {
-        self.restart.confined = true;
+        if std::mem::replace(&mut self.restart.confined, true) {
+            self.say_status();
+        }
+        self.with.control.forget_clients();
         self.restart.last_words = None;
         if let Some(child) = &self.child {
             info!("isatapd-child (pid {}): confined", child.pid());

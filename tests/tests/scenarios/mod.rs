@@ -8,4 +8,5 @@ mod crashes;
 mod late;
 mod names;
 mod routers;
+mod stopped;
 mod tampered;
