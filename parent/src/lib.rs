@@ -26,7 +26,6 @@ mod reconcile;
 pub mod router;
 pub mod run;
 mod serve;
-pub mod signals;
 pub mod sockets;
 mod supervise;
 mod surroundings;

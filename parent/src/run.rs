@@ -1,15 +1,17 @@
 //! The loop of the parent: one poll(2) over the child, the kernel, signals and files.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use isatapd_proto::{Level, RouterWish, State, Surroundings};
+use isatapd_proto::{Command, Event, Level, RouterWish, State, Surroundings};
 use isatapd_security::forget_startup_code;
 use isatapd_security::spawn::Plan;
 use log::info;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 
 use crate::backend::Has;
@@ -78,8 +80,6 @@ pub struct Daemon<'a> {
     pub(crate) reload: Wish,
     /// SIGUSR1 has come.
     pub(crate) dump: Wish,
-    /// resolv.conf or hosts have changed: what was begun before is begun anew.
-    pub(crate) resolver: Wish,
     pub(crate) log: ChildLog,
     pub(crate) requests: Bucket,
     /// Of those that change the kernel's state: a child is not to keep its locks busy.
@@ -157,7 +157,6 @@ impl<'a> Daemon<'a> {
             restart: Restart::default(),
             reload: Wish::new(5, Duration::from_secs(4)),
             dump: Wish::new(5, Duration::from_secs(1)),
-            resolver: Wish::new(5, Duration::from_secs(1)),
             log: ChildLog::new(),
             requests: Bucket::new(256, Duration::from_millis(10)),
             changes: Bucket::new(40, Duration::from_millis(100)),
@@ -239,7 +238,7 @@ impl<'a> Daemon<'a> {
             if ready.files {
                 self.follow_files();
             }
-            self.grant(now);
+            self.obey(now);
             if ready.child {
                 self.hear_child(now)?;
             }
@@ -271,7 +270,6 @@ impl<'a> Daemon<'a> {
             self.ends_by,
             self.reload.due(now),
             self.dump.due(now),
-            self.resolver.due(now),
             self.child_due(now),
             self.with.notify.due(),
             pause.and_then(|p| now.checked_add(p)),
@@ -305,6 +303,35 @@ impl<'a> Daemon<'a> {
         Ok(Woken { signal, kernel, files, child: last && !alone, control: last && alone })
     }
 
+    /// True if one of them says to end.
+    fn take_signals(&mut self) -> Result<bool, Fatal> {
+        // Each is pending once at most, so that a storm of them does not keep us here.
+        for _ in Signal::iterator() {
+            let Ok(Some(signal)) = self.with.signals.read_signal() else { break };
+            match i32::try_from(signal.ssi_signo).ok().and_then(|n| Signal::try_from(n).ok()) {
+                Some(Signal::SIGTERM | Signal::SIGINT) => return Ok(true),
+                Some(Signal::SIGHUP) => self.reload.wish(),
+                Some(Signal::SIGUSR1) => self.dump.wish(),
+                _ => {}
+            }
+        }
+        self.reap()?;
+        Ok(false)
+    }
+
+    /// Does what signals have asked for, as often as it may be done.
+    fn obey(&mut self, now: Instant) {
+        if self.reload.take(now) {
+            info!("SIGHUP: names are looked up and routers solicited again");
+            self.follow_files();
+            self.look_soon(now);
+            self.tell(&Event::Command(Command::Reload), Vec::new());
+        }
+        if self.dump.take(now) {
+            self.tell(&Event::Command(Command::Dump), Vec::new());
+        }
+    }
+
     fn hear_kernel(&mut self, now: Instant) {
         match self.with.monitor.drain() {
             Ok(changes) if changes == Changes::default() => {}
@@ -325,6 +352,17 @@ impl<'a> Daemon<'a> {
                 }
                 (self.network_changed, self.tunnel_changed) = (true, true);
                 self.look_soon(now);
+            }
+        }
+    }
+
+    fn follow_files(&mut self) {
+        match self.with.files.changed() {
+            Ok(false) => {}
+            Ok(true) => self.tell_resolver(),
+            Err(error) => {
+                log::warn!("resolv.conf and hosts are no longer followed: {error}");
+                self.tell_resolver();
             }
         }
     }
@@ -388,4 +426,17 @@ struct Woken {
 fn round_up(time: Duration) -> PollTimeout {
     let millis = time.as_nanos().div_ceil(1_000_000);
     i32::try_from(millis).ok().and_then(|m| m.try_into().ok()).unwrap_or(PollTimeout::MAX)
+}
+
+/// The signals that the parent reads; they are blocked otherwise.
+pub fn signals() -> io::Result<SignalFd> {
+    use nix::sys::signal::SigSet;
+    use nix::sys::signalfd::SfdFlags;
+
+    let set: SigSet =
+        [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGCHLD]
+            .into_iter()
+            .collect();
+    set.thread_block()?;
+    Ok(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
 }

@@ -242,7 +242,7 @@ fn nothing_but_log_lines_before_the_start_is_over_and_it_ends_once() {
 
 /// What the other end is told now.
 fn told(theirs: &Channel) -> Vec<Event> {
-    let mut buffer = [0; MAX_EVENT];
+    let mut buffer = vec![0; MAX_EVENT];
     let next = || {
         let len = theirs.receive(&mut buffer, 0).ok()?.len;
         Some(decode(&buffer[..len]).unwrap())
