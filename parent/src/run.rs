@@ -148,6 +148,7 @@ impl<'a> Daemon<'a> {
         child: Child,
         readiness: &'a mut Option<Readiness>,
     ) -> Self {
+        let mut with = with;
         let opened = with.files.open();
         Self {
             options,
@@ -236,9 +237,10 @@ impl<'a> Daemon<'a> {
                 self.hear_kernel(now);
             }
             if ready.files {
-                self.follow_files();
+                self.with.files.hear(now);
             }
             self.obey(now);
+            self.follow_files(now);
             if ready.child {
                 self.hear_child(now)?;
             }
@@ -272,13 +274,15 @@ impl<'a> Daemon<'a> {
             self.dump.due(now),
             self.child_due(now),
             self.with.notify.due(),
+            self.with.files.due(),
             pause.and_then(|p| now.checked_add(p)),
         ];
         let next = due.into_iter().flatten().min().map(|at| at.saturating_duration_since(now));
+        let files = if self.with.files.listens() { PollFlags::POLLIN } else { PollFlags::empty() };
         let mut fds = vec![
             PollFd::new(self.with.signals.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.with.monitor.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.with.files.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.with.files.as_fd(), files),
         ];
         // A child that asks too much is not heard for a while, and one that was killed no more. Its
         // hangup would be told whether asked for or not, so it is left out altogether.
@@ -323,7 +327,7 @@ impl<'a> Daemon<'a> {
     fn obey(&mut self, now: Instant) {
         if self.reload.take(now) {
             info!("SIGHUP: names are looked up and routers solicited again");
-            self.follow_files();
+            self.with.files.hear(now);
             self.look_soon(now);
             self.tell(&Event::Command(Command::Reload), Vec::new());
         }
@@ -356,14 +360,9 @@ impl<'a> Daemon<'a> {
         }
     }
 
-    fn follow_files(&mut self) {
-        match self.with.files.changed() {
-            Ok(false) => {}
-            Ok(true) => self.tell_resolver(),
-            Err(error) => {
-                log::warn!("resolv.conf and hosts are no longer followed: {error}");
-                self.tell_resolver();
-            }
+    fn follow_files(&mut self, now: Instant) {
+        if let Some(opened) = self.with.files.changed(now) {
+            self.tell_resolver(opened);
         }
     }
 

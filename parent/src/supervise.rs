@@ -10,6 +10,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use crate::child::{Child, Heard, Violation};
 use crate::exit::{Exit, Fatal};
+use crate::files::Opened;
 use crate::kernel::forwards;
 use crate::policy::Routers;
 use crate::run::Daemon;
@@ -57,7 +58,8 @@ impl Daemon<'_> {
         self.routers = Routers::default();
         let version = Text::cut(env!("CARGO_PKG_VERSION"));
         self.tell(&Event::Startup { version }, Vec::new());
-        self.tell_resolver();
+        let opened = self.with.files.open();
+        self.tell_resolver(opened);
         let config = Config {
             routers: self.options.routers.clone(),
             solicit_interval: self.options.solicit_interval,
@@ -92,9 +94,9 @@ impl Daemon<'_> {
         }
     }
 
-    /// Tells the child of the name servers and files as they are now.
-    pub(crate) fn tell_resolver(&mut self) {
-        self.opened = self.with.files.open();
+    /// Tells the child of these name servers and files.
+    pub(crate) fn tell_resolver(&mut self, opened: Opened) {
+        self.opened = opened;
         let opened = &mut self.opened;
         let servers = opened.servers.iter().map(|s| Text::cut(&s.to_string()));
         let event = Event::Resolver(Resolver {

@@ -56,6 +56,16 @@ pub fn descriptors(pid: Pid) -> Vec<(i32, String)> {
     found
 }
 
+/// The processor time that a process has taken, its threads included.
+pub fn processor_time(pid: Pid) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process");
+    let (_, rest) = stat.rsplit_once(") ").expect("a name");
+    let ticks: u64 =
+        rest.split(' ').skip(11).take(2).map(|n| n.parse::<u64>().expect("ticks")).sum();
+    // USER_HZ is 100 on every machine that runs these tests.
+    Duration::from_millis(10 * ticks)
+}
+
 /// The children of a process.
 pub fn children(pid: Pid) -> Vec<Pid> {
     let all = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();

@@ -356,7 +356,7 @@ impl Engine {
         self.advertiser.others(cx, &names, &mut wanted);
         let Some(gone) = self.prl.update(cx, &wanted) else { return };
         for slot in &gone {
-            self.prefixes.forget(*slot);
+            self.prefixes.forget(cx.now, *slot);
         }
         if !gone.is_empty() {
             // Before the parent hears of it: its routes must not lead to who has left.
