@@ -159,7 +159,7 @@ fn paths(options: &Options) -> Paths {
         read: ["/etc", "/run"]
             .map(PathBuf::from)
             .into_iter()
-            .chain(Files::PATHS.iter().filter_map(|path| Path::new(path).canonicalize().ok()))
+            .chain(Files::PATHS.iter().filter_map(|path| folder(Path::new(path))))
             .collect(),
         // The socket of syslog counts from Landlock's ninth version on.
         write: [SETTINGS, "/dev/log"].map(PathBuf::from).into(),
@@ -171,6 +171,13 @@ fn paths(options: &Options) -> Paths {
             .collect(),
         connect: vec![53],
     }
+}
+
+/// Where `path` leads, with the folder around it: it may be replaced there. But not all that there is.
+fn folder(path: &Path) -> Option<PathBuf> {
+    let file = path.canonicalize().ok()?;
+    let folder = file.parent().filter(|folder| folder.parent().is_some());
+    Some(folder.map_or_else(|| file.clone(), Path::to_path_buf))
 }
 
 fn os(what: &'static str) -> impl Fn(std::io::Error) -> Fatal {

@@ -43,6 +43,11 @@ impl Daemon<'_> {
                 self.ready()
             }
             Err(lack) => match lack {
+                // That says nothing of what there is.
+                Lack::Error(error) | Lack::Stays(error) if error.is_passing() => {
+                    self.look_soon(now);
+                    Ok(())
+                }
                 Lack::Waits(what) => {
                     self.say_waits(what, now);
                     self.lose_locator();
@@ -144,10 +149,14 @@ impl Daemon<'_> {
             Backend::Kernel => self.follow_sockets(&choice.routers)?,
             Backend::Tun => {
                 self.follow_path()?;
-                if let Err(error) = self.follow_surroundings() {
-                    // The tunnel works without.
-                    self.log.caused(Level::Warning, &error.to_string(), now);
-                    self.look_by(now.checked_add(AGAIN_AFTER_ERROR));
+                match self.follow_surroundings() {
+                    Ok(()) => {}
+                    Err(error) if error.is_passing() => self.look_soon(now),
+                    Err(error) => {
+                        // The tunnel works without.
+                        self.log.caused(Level::Warning, &error.to_string(), now);
+                        self.look_by(now.checked_add(AGAIN_AFTER_ERROR));
+                    }
                 }
                 self.say_sit()?;
             }
