@@ -3,6 +3,7 @@
 
 mod coexist;
 mod hostile;
+mod moves;
 mod no_sit;
 mod sandbox;
 mod start;
