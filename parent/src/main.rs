@@ -85,9 +85,8 @@ fn serve(options: Options, kept: &Kept, readiness: &mut Option<Readiness>) -> Re
     let pid_file = options.pid_file.as_deref().map(PidFile::create).transpose()?;
     // P8: the kernel; what a predecessor left is taken over.
     let (netlink, monitor, has) = open_kernel(&options)?;
-    // As it was at the end, whatever happens in between.
     let forward = || Forwarding::switch_on(Path::new(Lock::FOLDER));
-    let _forwarding = options.forward.then(forward).transpose()?;
+    let forwarding = options.forward.then(forward).transpose()?.flatten();
     // P9 to P11: the child.
     let root = EmptyRoot::new().map_err(os("/run"))?;
     let sockets = protocol_41(&options, has).map_err(kernel)?;
@@ -102,8 +101,19 @@ fn serve(options: Options, kept: &Kept, readiness: &mut Option<Readiness>) -> Re
         .map_err(|error| Fatal::new(Exit::Os, format!("sandbox: {error}")))?;
     log::debug!("sandbox: {status}");
     // P13, P14
-    let with =
-        Resources { netlink, has, prl, monitor, files, control, signals, notify, plan, sockets };
+    let with = Resources {
+        netlink,
+        has,
+        prl,
+        monitor,
+        files,
+        control,
+        signals,
+        notify,
+        plan,
+        forwarding,
+        sockets,
+    };
     let ended = Daemon::new(options, with, child, readiness).run();
     drop(pid_file);
     ended

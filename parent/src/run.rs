@@ -22,7 +22,8 @@ use crate::control::Control;
 use crate::daemon::Readiness;
 use crate::exit::{Exit, Fatal};
 use crate::files::{Files, Opened};
-use crate::kernel::{Changes, Link, Monitor, Netlink, Prl};
+use crate::forwarding::Forwarding;
+use crate::kernel::{Changes, Monitor, Netlink, Prl};
 use crate::log::ChildLog;
 use crate::notify::Notify;
 use crate::policy::Routers;
@@ -58,12 +59,14 @@ pub struct Resources {
     pub files: Files,
     /// For the operator's tools; the child serves it.
     pub control: Control,
-    /// SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD.
+    /// SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGCHLD.
     pub signals: SignalFd,
     /// Who manages us.
     pub notify: Notify,
     /// How to start a child.
     pub plan: Plan,
+    /// Our share in the host's forwarding of IPv6.
+    pub forwarding: Option<Forwarding>,
     /// The child's sockets of protocol 41; none if the kernel is always to encapsulate.
     pub sockets: Option<Protocol41>,
 }
@@ -122,6 +125,8 @@ pub struct Daemon<'a> {
     pub(crate) failed: bool,
     /// Whether the tunnel, or what is on it, may have changed since the last look.
     pub(crate) tunnel_changed: bool,
+    /// Whether the tunnel is left at the end.
+    pub(crate) keep: bool,
     /// When it ends, once a signal has said so: a router tells its hosts before.
     pub(crate) ends_by: Option<Instant>,
 }
@@ -151,6 +156,7 @@ impl<'a> Daemon<'a> {
         let mut with = with;
         let opened = with.files.open();
         Self {
+            keep: options.keep,
             options,
             with,
             opened,
@@ -186,36 +192,12 @@ impl<'a> Daemon<'a> {
         }
     }
 
-    /// Runs until a signal says to end; what was made is then gone. An error before the start is
-    /// over ends the program too.
+    /// Runs until a signal says to end; what was made is then gone, or left. An error before the
+    /// start is over ends the program too.
     pub fn run(mut self) -> Result<(), Fatal> {
         self.introduce();
         let ended = self.serve_until_told();
-        self.with.notify.stopping();
-        if let Some(mut child) = self.child.take() {
-            child.kill();
-        }
-        ended.and(self.tear_down())
-    }
-
-    /// Deletes the tunnel, also one of a predecessor that has not been taken over yet.
-    fn tear_down(&mut self) -> Result<(), Fatal> {
-        let netlink = &mut self.with.netlink;
-        let index = match self.tunnel.take() {
-            Some(tunnel) => Ok(Some(tunnel.index())),
-            None => netlink
-                .find_link(&self.options.name)
-                .map(|link| link.filter(Link::is_our_tunnel).map(|link| link.index)),
-        };
-        let deleted = index.and_then(|index| match index {
-            Some(index) => netlink.delete_link(index).map(|()| true),
-            None => Ok(false),
-        });
-        let deleted = deleted.map_err(|error| Fatal::new(Exit::Os, error.to_string()))?;
-        if deleted {
-            info!("{}: deleted", self.options.name);
-        }
-        Ok(())
+        ended.and(self.end())
     }
 
     /// The start is over: the tunnel is there, or what it waits for has been said.
@@ -256,6 +238,7 @@ impl<'a> Daemon<'a> {
             if self.settled_at.take_if(|at| *at <= now).is_some() {
                 forget_startup_code();
             }
+            self.drop_inherited(now);
             self.mind_child(now)?;
             let stuck = self.child.as_ref().is_some_and(|child| child.is_stuck(now));
             let round = self.with.notify.alive(!stuck, now);
@@ -272,6 +255,7 @@ impl<'a> Daemon<'a> {
             self.ends_by,
             self.reload.due(now),
             self.dump.due(now),
+            self.tunnel.as_ref().and_then(Tunnel::inherited_until),
             self.child_due(now),
             self.with.notify.due(),
             self.with.files.due(),
@@ -314,6 +298,10 @@ impl<'a> Daemon<'a> {
             let Ok(Some(signal)) = self.with.signals.read_signal() else { break };
             match i32::try_from(signal.ssi_signo).ok().and_then(|n| Signal::try_from(n).ok()) {
                 Some(Signal::SIGTERM | Signal::SIGINT) => return Ok(true),
+                Some(Signal::SIGQUIT) => {
+                    self.keep = true;
+                    return Ok(true);
+                }
                 Some(Signal::SIGHUP) => self.reload.wish(),
                 Some(Signal::SIGUSR1) => self.dump.wish(),
                 _ => {}
@@ -432,10 +420,16 @@ pub fn signals() -> io::Result<SignalFd> {
     use nix::sys::signal::SigSet;
     use nix::sys::signalfd::SfdFlags;
 
-    let set: SigSet =
-        [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGCHLD]
-            .into_iter()
-            .collect();
+    let set: SigSet = [
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGQUIT,
+        Signal::SIGHUP,
+        Signal::SIGUSR1,
+        Signal::SIGCHLD,
+    ]
+    .into_iter()
+    .collect();
     set.thread_block()?;
     Ok(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
 }

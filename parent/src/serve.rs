@@ -109,6 +109,15 @@ impl Daemon<'_> {
         self.outcome_of(result, now)
     }
 
+    /// Removes what a former child wished for and the present one has not, when it has had the time.
+    pub(crate) fn drop_inherited(&mut self, now: Instant) {
+        let Some(tunnel) = &mut self.tunnel else { return };
+        if tunnel.inherited_until().is_some_and(|at| at <= now) {
+            let result = tunnel.drop_inherited(&mut self.with.netlink);
+            self.outcome_of(result, now);
+        }
+    }
+
     fn use_addresses(&mut self, wanted: &Addresses, now: Instant) -> Outcome {
         let Some(tunnel) = &mut self.tunnel else { return Outcome::Refused(Refusal::NoTunnel) };
         let result = tunnel.set_addresses(&mut self.with.netlink, wanted);

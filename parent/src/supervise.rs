@@ -56,6 +56,7 @@ impl Daemon<'_> {
         // kernel stays meanwhile.
         self.forget_sockets();
         self.routers = Routers::default();
+        self.tunnel.iter_mut().for_each(Tunnel::hand_down);
         let version = Text::cut(env!("CARGO_PKG_VERSION"));
         self.tell(&Event::Startup { version }, Vec::new());
         let opened = self.with.files.open();

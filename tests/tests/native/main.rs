@@ -3,6 +3,7 @@
 
 mod connection;
 mod files;
+mod keep;
 mod leaks;
 mod name_servers;
 mod peers;
