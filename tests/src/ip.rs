@@ -1,9 +1,11 @@
 //! What ip(8) says of the tunnel.
 
+use std::fs;
 use std::net::Ipv6Addr;
-use std::process::Command;
+use std::process::{Child, Command};
 
 use serde_json::Value;
+use tempfile::NamedTempFile;
 
 use crate::netns::within;
 
@@ -166,4 +168,35 @@ pub fn default_routes(namespace: &str, name: &str) -> Vec<Route> {
     let mut routes = routes(namespace, name);
     routes.retain(|r| r.destination == "default");
     routes
+}
+
+/// Watches what goes from a link, until dropped.
+pub struct Watch {
+    process: Child,
+    log: NamedTempFile,
+}
+
+impl Watch {
+    /// Of the link of this name.
+    pub fn start(namespace: &str, name: &str) -> Self {
+        let log = NamedTempFile::new().expect("a file");
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", namespace, "stdbuf", "-oL"]);
+        command.args(["ip", "-6", "-o", "monitor", "address", "route", "dev", name]);
+        let process = command.stdout(log.reopen().expect("the file")).spawn().expect("ip monitor");
+        Self { process, log }
+    }
+
+    /// The addresses and routes that went.
+    pub fn removed(&self) -> Vec<String> {
+        let text = fs::read_to_string(&self.log).expect("the file");
+        text.lines().filter(|line| line.starts_with("Deleted")).map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }

@@ -77,8 +77,6 @@ impl Schedule {
     }
 
     /// There is a socket of this form: the first solicitation leaves at once by the preferred form.
-    /// RFC 4861 section 6.3.7 has a random delay here, which spreads the hosts of a link after a
-    /// power failure; a parent that starts late does that as well.
     pub(crate) fn socket(&mut self, now: Instant, form: UBit) {
         let first = Way::Unicast(self.answered().unwrap_or(self.preferred));
         let way = Way::Unicast(form);

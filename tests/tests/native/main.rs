@@ -2,7 +2,10 @@
 //! native lane of `make test` does it, once the programs are staged.
 
 mod connection;
+mod files;
+mod keep;
 mod leaks;
+mod name_servers;
 mod peers;
 mod pmtu;
 mod start;
