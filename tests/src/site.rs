@@ -206,7 +206,8 @@ impl Drop for Site {
 }
 
 /// A script of the lab.
-fn lab(script: &str) -> PathBuf {
+/// A script of `tests/lab`.
+pub fn lab(script: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("lab").join(script)
 }
 
