@@ -39,12 +39,17 @@ pub struct Pinger {
 impl Pinger {
     /// From this namespace to that address, ten times a second.
     pub fn start(namespace: &str, to: Ipv6Addr) -> Self {
+        Self::every(namespace, to, INTERVAL)
+    }
+
+    /// The same, as often as that.
+    pub fn every(namespace: &str, to: Ipv6Addr, interval: Duration) -> Self {
         let (tell, answers) = channel();
         let ended = Arc::new(AtomicBool::new(false));
         let (stop, namespace) = (Arc::clone(&ended), namespace.to_owned());
         let thread = thread::spawn(move || {
             within(&namespace, || {
-                run(to, &stop, |answer| {
+                run(to, interval, &stop, |answer| {
                     let _ = tell.send(answer);
                 });
             });
@@ -93,14 +98,14 @@ pub fn answers(namespace: &str, to: Ipv6Addr, limit: Duration) -> bool {
     })
 }
 
-fn run(to: Ipv6Addr, stop: &AtomicBool, mut tell: impl FnMut(Answer)) {
+fn run(to: Ipv6Addr, interval: Duration, stop: &AtomicBool, mut tell: impl FnMut(Answer)) {
     let receiver = icmp();
     let mut sent: HashMap<u16, Instant> = HashMap::new();
     let (mut seq, mut due) = (0u16, Instant::now());
     while !stop.load(Ordering::Relaxed) {
         let now = Instant::now();
         if now >= due {
-            due = now + INTERVAL;
+            due = now + interval;
             seq = seq.wrapping_add(1);
             if request(to, seq) {
                 sent.insert(seq, now);

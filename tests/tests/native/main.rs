@@ -5,6 +5,7 @@ mod connection;
 mod leaks;
 mod peers;
 mod pmtu;
+mod quick;
 mod start;
 mod subnets;
 
