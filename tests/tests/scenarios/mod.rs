@@ -6,6 +6,7 @@ mod background;
 pub mod common;
 mod crashes;
 mod late;
+mod links;
 mod names;
 mod routers;
 mod tampered;
