@@ -33,9 +33,9 @@ use crate::tunnel::Tunnel;
 
 /// Requests of the child served in one turn.
 const TURN: usize = 32;
-/// Looks at the kernel's state are this far apart, but for the first, and the first few for wishes
-/// of the child: a storm of events or wishes costs no more than that. Nor is the child served for
-/// longer in one turn.
+/// Looks at the kernel's state are this far apart, but for the first few for wishes of the child and
+/// changes of the network: a storm of events or wishes costs no more than that. Nor is the child
+/// served for longer in one turn.
 const SETTLE: Duration = Duration::from_millis(50);
 const LOOKS: u32 = 5;
 
@@ -334,7 +334,11 @@ impl<'a> Daemon<'a> {
                 if changes.links && self.quiet_until.is_none_or(|at| at <= now) {
                     self.quiet_until = now.checked_add(SETTLE);
                 }
-                self.look_soon(now);
+                if changes.ipv4 && !changes.links {
+                    self.look_at_once(now);
+                } else {
+                    self.look_soon(now);
+                }
             }
             Err(error) => {
                 self.log.caused(Level::Warning, &format!("{error}; watched anew"), now);
@@ -362,8 +366,9 @@ impl<'a> Daemon<'a> {
         self.look_by(Some(self.quiet_until.map_or(at, |until| at.max(until))));
     }
 
-    /// The same for a wish of the child, which is whole: at once, as long as that is not often.
-    pub(crate) fn look_for_child(&mut self, now: Instant) {
+    /// The same for what is whole, a wish of the child or a change of an address: at once, as long as
+    /// that is not often.
+    pub(crate) fn look_at_once(&mut self, now: Instant) {
         if self.failed || self.looks.wait(now).is_some() {
             self.look_soon(now);
         } else {

@@ -41,7 +41,7 @@ impl Daemon<'_> {
             Request::SetRouters(wishes) => match Routers::judge(&wishes) {
                 Ok(routers) => {
                     let outcome = self.use_routers(routers, now);
-                    self.look_for_child(now);
+                    self.look_at_once(now);
                     Ok(outcome)
                 }
                 Err(refusal) => Err(refusal),

@@ -186,6 +186,14 @@ impl Site {
         })
     }
 
+    /// Sets a value of /proc/sys/net on the host.
+    pub fn set_sysctl(&self, path: &str, value: &str) {
+        let path = format!("/proc/sys/net/{path}");
+        within(&self.namespace("host"), || {
+            fs::write(&path, value).unwrap_or_else(|e| panic!("{path}: {e}"));
+        });
+    }
+
     /// A value of /proc/sys/net on the host.
     pub fn sysctl(&self, path: &str) -> String {
         let path = format!("/proc/sys/net/{path}");

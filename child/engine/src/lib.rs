@@ -225,6 +225,7 @@ impl Engine {
         self.wishes.renew();
         match tunnel {
             Some(Tunnel { locator, mtu, .. }) => {
+                self.prl.follow(locator);
                 let mtu = mtu.get();
                 cx.log(Level::Notice, format_args!("tunnel: up, locator {locator}, MTU {mtu}"));
             }

@@ -56,6 +56,8 @@ pub(crate) struct Prl {
     too_long: bool,
     hints: Bucket,
     doubts: Bucket,
+    /// Of the tunnel, since there was one.
+    locator: Option<UnicastV4>,
 }
 
 impl Default for Prl {
@@ -68,6 +70,7 @@ impl Default for Prl {
             too_long: false,
             hints: HINTS,
             doubts: HINTS,
+            locator: None,
         }
     }
 }
@@ -233,6 +236,14 @@ impl Prl {
     /// There is a data path: each router can be solicited by it.
     pub(crate) fn open(&mut self, now: Instant) {
         self.routers.values_mut().for_each(|router| router.schedule.open(now));
+    }
+
+    /// The tunnel has this locator. What was sent from another is answered there, so routers are
+    /// solicited from here without regard to it.
+    pub(crate) fn follow(&mut self, locator: UnicastV4) {
+        if self.locator.replace(locator).is_some_and(|before| before != locator) {
+            self.routers.values_mut().for_each(|router| router.schedule.forget_sent());
+        }
     }
 
     /// All router sockets, or the data path, are gone.

@@ -109,6 +109,11 @@ impl Schedule {
         *self = Self { sent, works, ..Self::new(preferred) };
     }
 
+    /// The last one was sent from elsewhere.
+    pub(crate) fn forget_sent(&mut self) {
+        self.sent = None;
+    }
+
     /// Whether it backs off.
     pub(crate) const fn backs_off(&self) -> bool {
         self.timeout.is_some()

@@ -8,6 +8,7 @@ mod leaks;
 mod name_servers;
 mod peers;
 mod pmtu;
+mod quick;
 mod start;
 mod subnets;
 

@@ -8,6 +8,7 @@ mod crashes;
 mod ending;
 mod idle;
 mod late;
+mod links;
 mod many;
 mod names;
 pub mod restarts;
