@@ -98,7 +98,7 @@ fn an_answer_that_is_none_is_one_line() {
         (None, 75, "closed without an answer: too many ask, or only root may"),
         (Some(other), 76, "isatapd is of another version than isatapctl"),
         (Some(vec![9, 0, 1, 2, 3]), 76, "isatapd is of another version than isatapctl"),
-        (Some(vec![1, 0, 9, 9]), 76, "malformed message"),
+        (Some(vec![2, 0, 9, 9]), 76, "malformed message"),
         (Some([counters(), vec![0]].concat()), 76, "1 octets after the message"),
     ];
     for (octets, status, line) in cases {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use isatapd_proto::{Command, Event, Level, RouterWish, State, Surroundings};
@@ -92,6 +92,8 @@ pub struct Daemon<'a> {
     pub(crate) has_path: bool,
     /// What the present child knows of the surroundings.
     pub(crate) surroundings: Option<Surroundings>,
+    /// Readable when a packet has left by the tunnel; there while the present child waits for that.
+    pub(crate) traffic: Option<OwnedFd>,
     /// Why the tunnel is of its kind.
     pub(crate) reason: &'static str,
     /// Whether the host forwards IPv6, as last told.
@@ -160,6 +162,7 @@ impl<'a> Daemon<'a> {
             sockets: BTreeSet::new(),
             has_path: false,
             surroundings: None,
+            traffic: None,
             reason: "",
             forwarding: false,
             said: Said::default(),
@@ -231,6 +234,9 @@ impl<'a> Daemon<'a> {
             if ready.files {
                 self.follow_files();
             }
+            if ready.traffic {
+                self.tell_traffic();
+            }
             if ready.child {
                 self.hear_child(now)?;
             }
@@ -265,6 +271,8 @@ impl<'a> Daemon<'a> {
             PollFd::new(self.with.monitor.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.with.files.as_fd(), PollFlags::POLLIN),
         ];
+        let watches = self.traffic.as_ref();
+        fds.extend(watches.map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN)));
         // A child that asks too much is not heard for a while, and one that was killed no more. Its
         // hangup would be told whether asked for or not, so it is left out altogether.
         let wanted = |c: &&Child| !c.is_condemned() && (pause.is_none() || c.is_waiting());
@@ -279,7 +287,9 @@ impl<'a> Daemon<'a> {
         }
         let mut fds = fds.iter().map(|fd| fd.any().unwrap_or(true));
         let mut next = || fds.next().unwrap_or(false);
-        Ok(Woken { signal: next(), kernel: next(), files: next(), child: next() })
+        let (signal, kernel, files) = (next(), next(), next());
+        let traffic = watches.is_some() && next();
+        Ok(Woken { signal, kernel, files, traffic, child: next() })
     }
 
     /// True if one of them says to end.
@@ -388,6 +398,7 @@ struct Woken {
     signal: bool,
     kernel: bool,
     files: bool,
+    traffic: bool,
     child: bool,
 }
 

@@ -17,7 +17,7 @@ pub struct Up {
     pub request: Request,
 }
 
-/// What the child asks for. All but `Log` and `Report` are answered by one `Done`.
+/// What the child asks for. All but `Log`, `Report` and `WatchTraffic` are answered by one `Done`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// The sandbox is in force; once, first.
@@ -42,12 +42,15 @@ pub enum Request {
     Report(State),
     /// A line for the log.
     Log(LogRecord),
+    /// Kernel backend: tell of the next packet that goes by a router, once, by `Event::Traffic`. Void
+    /// with the sockets of the routers.
+    WatchTraffic,
 }
 
 impl Request {
     /// Whether a `Done` follows.
     pub const fn is_answered(&self) -> bool {
-        !matches!(self, Self::Report(_) | Self::Log(_))
+        !matches!(self, Self::Report(_) | Self::Log(_) | Self::WatchTraffic)
     }
 }
 
@@ -88,6 +91,8 @@ pub struct RouteWish {
     pub mtu: Option<Mtu>,
     /// The Cur Hop Limit that the router advertised, if any; not zero.
     pub hop_limit: Option<u8>,
+    /// Whether its router is not known to be unreachable.
+    pub reachable: bool,
 }
 
 /// Where a route leads: the parent makes the gateway of it.

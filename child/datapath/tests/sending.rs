@@ -41,7 +41,7 @@ mod tests {
     impl Tunnel {
         fn by(table: Table) -> Self {
             let counters = Arc::new(Counters::default());
-            let mut path = Path::new(counters.clone());
+            let mut path = Path::new(counters.clone(), Arc::default());
             path.publish(table.into());
             Self { path, counters, answer: [0xaa; LONGEST_ERROR] }
         }
@@ -236,7 +236,7 @@ mod tests {
         }
         let longer = [&whole[..], &[0]].concat();
         assert_eq!(tunnel.send(0, &longer), Outbound::Drop(Counter::NotIpv6));
-        let without = Path::new(Arc::default()).outbound(at(0), &whole, &mut []);
+        let without = Path::new(Arc::default(), Arc::default()).outbound(at(0), &whole, &mut []);
         assert_eq!(without, Outbound::Drop(Counter::NoLocator));
     }
 
@@ -272,7 +272,7 @@ mod tests {
         for to in ["0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "192.0.2.255"] {
             assert_eq!(own(to, &packet), Counter::NoNeighbour.text());
         }
-        let without = Path::new(Arc::default()).own(LOCATOR, &packet);
+        let without = Path::new(Arc::default(), Arc::default()).own(LOCATOR, &packet);
         assert_eq!(without, Outbound::Drop(Counter::NoLocator));
     }
 

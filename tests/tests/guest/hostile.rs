@@ -335,9 +335,15 @@ fn the_parent_answers_signals_at_any_time() {
     let site = site();
     let _replaced = Replaced::new();
     let before = outside(&site);
-    for attack in
-        ["spin", "storm report", "storm log", "storm dns", "storm routes", "storm routers"]
-    {
+    for attack in [
+        "spin",
+        "storm report",
+        "storm log",
+        "storm dns",
+        "storm routes",
+        "storm routers",
+        "storm traffic",
+    ] {
         let mut daemon = Daemon::working(&site, &KERNEL);
         let child = daemon.child();
         let resident_before = resident(daemon.parent());
