@@ -66,6 +66,7 @@ const VIOLATIONS: [&str; 41] = [
     "replay",
     "again",
     "pong",
+    "state",
     "after",
     "deaf",
     "empty",
