@@ -20,6 +20,7 @@ use crate::child::Child;
 use crate::cli::Options;
 use crate::control::Control;
 use crate::daemon::Readiness;
+use crate::dump::Dump;
 use crate::exit::{Exit, Fatal};
 use crate::files::{Files, Opened};
 use crate::forwarding::Forwarding;
@@ -59,6 +60,8 @@ pub struct Resources {
     pub files: Files,
     /// For the operator's tools; the child serves it.
     pub control: Control,
+    /// Where the state goes that SIGUSR1 asks for.
+    pub dump: Dump,
     /// SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGCHLD.
     pub signals: SignalFd,
     /// Who manages us.
@@ -260,7 +263,7 @@ impl<'a> Daemon<'a> {
             self.settled_at,
             self.ends_by,
             self.reload.due(now),
-            self.dump.due(now),
+            self.dump.due(now).filter(|_| self.can_dump()),
             self.tunnel.as_ref().and_then(Tunnel::inherited_until),
             self.child_due(now),
             self.with.notify.due(),
@@ -330,8 +333,8 @@ impl<'a> Daemon<'a> {
             self.look_soon(now);
             self.tell(&Event::Command(Command::Reload), Vec::new());
         }
-        if self.dump.take(now) {
-            self.tell(&Event::Command(Command::Dump), Vec::new());
+        if self.can_dump() && self.dump.take(now) {
+            self.ask_state();
         }
     }
 

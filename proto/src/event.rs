@@ -186,7 +186,7 @@ pub struct ForeignRoute {
 pub enum Command {
     /// Look all names up again and solicit all routers (0.9.7: SIGHUP).
     Reload,
-    /// Write the state to the log (rtsold: SIGUSR1).
+    /// Write the state to the log, and tell it by `Request::Dump` (rtsold: SIGUSR1).
     Dump,
     /// The end is near: a router says so to its hosts, then reports `State::Finished`.
     Stop,

@@ -66,6 +66,7 @@ const VIOLATIONS: [&str; 42] = [
     "replay",
     "again",
     "pong",
+    "state",
     "after",
     "deaf",
     "empty",
