@@ -148,6 +148,7 @@ pub(crate) struct Said {
     pub(crate) backend: Option<String>,
     pub(crate) sit: bool,
     pub(crate) mtu: bool,
+    pub(crate) too_many: bool,
 }
 
 impl<'a> Daemon<'a> {
