@@ -132,7 +132,10 @@ pub(crate) struct Said {
     pub(crate) no_forwarding: bool,
     pub(crate) backend: Option<String>,
     pub(crate) sit: bool,
+    /// What the kernel refused at the last look.
+    pub(crate) error: Option<String>,
     pub(crate) mtu: bool,
+    pub(crate) small_link: bool,
 }
 
 impl<'a> Daemon<'a> {

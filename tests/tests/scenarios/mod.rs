@@ -7,6 +7,7 @@ pub mod common;
 mod crashes;
 mod late;
 mod links;
+mod meddling;
 mod names;
 mod routers;
 mod tampered;
