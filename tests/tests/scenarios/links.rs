@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use isatapd_tests::daemon::Daemon;
-use isatapd_tests::flow::{Tcp, udp_echo};
+use isatapd_tests::flow::Tcp;
 use isatapd_tests::ip;
 use isatapd_tests::site::{HOST, INET, ROUTER1, Site};
 use isatapd_tests::wait::{secs, stays, wait_for};
@@ -139,16 +139,11 @@ fn the_way_to_the_routers_moves_to_another_link() {
     world.works_at(HOST, event);
 }
 
-/// A packet that is too long for the tunnel comes back from inet, all the same.
 #[test]
 fn the_link_has_another_mtu() {
     let world = World::new(&[]);
     let host = world.site.namespace("host");
-    let fits = |octets| {
-        udp_echo(&host, &world.site.namespace("inet"), INET, octets)
-            .then_some(())
-            .unwrap_or_else(|| panic!("{octets} octets are lost\n{}", world.daemon.log()));
-    };
+    let tcp = Tcp::start(&host, &world.site.namespace("inet"), INET);
     let tunnel = |mtu| {
         // The kernel's keeps its own and goes by what the links say.
         let mtu = if world.site.has_sit() { 1480 } else { mtu };
@@ -159,8 +154,7 @@ fn the_link_has_another_mtu() {
     for (link, mtu, said) in [(1400, 1380, 0), (1200, 1280, 1), (1000, 1280, 1), (1500, 1480, 1)] {
         world.host(&[&format!("link set eth0 mtu {link}")]);
         tunnel(mtu);
-        fits(1000);
-        fits(1400);
+        tcp.advances(1 << 18, secs(30));
         assert_eq!(world.lines("a link to the routers has an MTU of"), said, "{link}");
     }
     assert_eq!(ip::link(&host, "is0").expect("is0").index, world.index);
