@@ -4,6 +4,7 @@
 mod coexist;
 mod hostile;
 mod no_sit;
+mod quick;
 mod sandbox;
 mod start;
 

@@ -49,7 +49,12 @@ impl World {
 
     /// Panics unless IPv6 works from `locator` after `event`, by the same interface.
     fn works_at(&self, locator: Ipv4Addr, event: Instant) {
-        let log = || self.daemon.log();
+        let log = || {
+            let shown =
+                ["-4 addr", "-4 route", "-6 addr show dev is0", "-6 route", "-d link show dev is0"];
+            let shown = shown.map(|what| self.site.ip("host", what)).concat();
+            format!("{shown}\n{}", self.daemon.log())
+        };
         let pinged = self.site.pinger().first_since(event, secs(30));
         assert!(pinged.is_some(), "no ping from {locator}\n{}", log());
         wait_for(secs(2), "the addresses of the locator", || self.is_at(locator).then_some(()));
