@@ -147,7 +147,10 @@ pub(crate) struct Said {
     pub(crate) no_forwarding: bool,
     pub(crate) backend: Option<String>,
     pub(crate) sit: bool,
+    /// What the kernel refused at the last look.
+    pub(crate) error: Option<String>,
     pub(crate) mtu: bool,
+    pub(crate) small_link: bool,
     pub(crate) too_many: bool,
 }
 
@@ -346,10 +349,12 @@ impl<'a> Daemon<'a> {
                 self.network_changed |= changes.links || changes.ipv4 || changes.overrun;
                 self.tunnel_changed |= changes.tunnel || changes.overrun;
                 // A link that has come up takes a moment to carry packets; what leaves before is lost.
-                if changes.links && self.quiet_until.is_none_or(|at| at <= now) {
+                // What else comes of that, as its routes, has to wait too.
+                let quiet = self.quiet_until.is_some_and(|at| at > now);
+                if changes.links && !quiet {
                     self.quiet_until = now.checked_add(SETTLE);
                 }
-                if changes.ipv4 && !changes.links {
+                if changes.ipv4 && !changes.links && !quiet {
                     self.look_at_once(now);
                 } else {
                     self.look_soon(now);

@@ -10,6 +10,7 @@ mod peers;
 mod pmtu;
 mod quick;
 mod start;
+mod storms;
 mod subnets;
 
 #[path = "../scenarios/mod.rs"]

@@ -14,6 +14,13 @@ pub const GLOBAL1: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0x5efe, 0x0a
 /// The host in router2's prefix.
 pub const GLOBAL2: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0x5efe, 0x0a00, 2);
 
+/// The median of some times, which are shown.
+pub fn median(what: &str, mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    println!("{what}: {times:?}");
+    times[times.len() / 2]
+}
+
 /// The default routes on the host's is0.
 pub fn defaults(site: &Site) -> Vec<Route> {
     ip::default_routes(&site.namespace("host"), "is0")
@@ -32,6 +39,18 @@ pub fn await_default(site: &Site, router: Ipv4Addr, limit: Duration) -> Route {
 /// The address on the host's is0.
 pub fn address(site: &Site, address: Ipv6Addr) -> Option<Address> {
     ip::addresses(&site.namespace("host"), "is0").into_iter().find(|a| a.address == address)
+}
+
+/// The host at `locator`: in router1's prefix, and link-local.
+pub fn addresses_at(locator: Ipv4Addr) -> [Ipv6Addr; 2] {
+    let low = u128::from(isatap(locator)) & u128::from(u64::MAX);
+    let prefix = u128::from(GLOBAL1) & !u128::from(u64::MAX);
+    [(prefix | low).into(), isatap(locator)]
+}
+
+/// The IPv6 addresses of a link of the host.
+pub fn addresses_of(site: &Site, link: &str) -> Vec<Ipv6Addr> {
+    ip::addresses(&site.namespace("host"), link).into_iter().map(|a| a.address).collect()
 }
 
 /// Panics unless the route is what a router of that preference gives.

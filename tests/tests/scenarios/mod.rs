@@ -10,6 +10,7 @@ mod idle;
 mod late;
 mod links;
 mod many;
+mod meddling;
 mod names;
 pub mod restarts;
 mod routers;
