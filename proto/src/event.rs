@@ -179,6 +179,8 @@ pub struct ForeignRoute {
     pub destination: Ipv6Net,
     /// The IPv4 address that its gateway embeds; `None`: it has no gateway.
     pub next_hop: Option<UnicastV4>,
+    /// Whether its metric is above those of ours.
+    pub behind: bool,
 }
 
 /// What the operator asks for.
