@@ -16,7 +16,7 @@ RELEASE := $(TARGET)/release
 
 help:
 	@echo 'make build                     build isatapd, isatapd-child and isatapctl'
-	@echo 'make demo                      the main job, to look at; installs the packages that it needs'
+	@echo 'make demo                      the main job and what goes wrong, to look at; installs the packages that it needs'
 	@echo 'make install                   install them, with manual pages (DESTDIR=, PREFIX=$(PREFIX))'
 	@echo 'make uninstall                 remove what install put there'
 	@echo 'make test                      every test and check; installs what these need'

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use isatapd_engine::{Action, Input, Instant};
 use isatapd_proto::isatap::UBit;
-use isatapd_proto::{Backend, DnsId, Link, Request, Slot, State, Transport, UnicastV4, Up, encode};
+use isatapd_proto::{
+    Backend, DnsId, Link, Request, Seq, Slot, State, Transport, UnicastV4, Up, encode,
+};
 
 use crate::clock::Clock;
 use crate::control::Control;
@@ -36,8 +38,10 @@ pub(crate) struct Io {
     /// Sockets asked for: the transport of each.
     asked: BTreeMap<DnsId, Transport>,
     waiting: VecDeque<Vec<u8>>,
-    /// What waits is held back until the data path has sent the engine's packets.
-    held: bool,
+    /// What waits is held back until the data path has sent the engine's packets: until this barrier.
+    held: Option<u64>,
+    /// The parent hears that both threads are well when this barrier comes back.
+    pinged: Option<u64>,
 }
 
 impl Io {
@@ -60,7 +64,8 @@ impl Io {
             settled_at: None,
             asked: BTreeMap::new(),
             waiting: VecDeque::new(),
-            held: false,
+            held: None,
+            pinged: None,
         }
     }
 
@@ -127,8 +132,7 @@ impl Io {
             // The parent takes the data path away when it has heard that.
             Request::Report(State::Finished) if self.has_data_path => {
                 self.flush()?;
-                self.data_path.barrier();
-                self.held = true;
+                self.held = Some(self.data_path.barrier());
             }
             Request::Report(State::Working) => self.settled_at = Some(Clock::now()?.after(SETTLED)),
             _ => {}
@@ -142,18 +146,27 @@ impl Io {
 
     /// Whether messages wait for the parent to take them.
     pub(crate) fn is_waiting(&self) -> bool {
-        !self.held && !self.waiting.is_empty()
+        self.held.is_none() && !self.waiting.is_empty()
     }
 
-    /// The data path has sent all that it was given.
-    pub(crate) fn release(&mut self) -> io::Result<()> {
-        self.held = false;
+    /// The parent wants a sign of life: of the other thread first.
+    pub(crate) fn ping(&mut self) {
+        self.pinged = Some(self.data_path.barrier());
+    }
+
+    /// The data path has done all that it was given before this barrier.
+    pub(crate) fn release(&mut self, barrier: u64) -> io::Result<()> {
+        self.held.take_if(|at| *at <= barrier);
+        if self.pinged.take_if(|at| *at <= barrier).is_some() {
+            let up = Up { seq: Seq(0), request: Request::Pong };
+            self.waiting.push_back(encode(&up).map_err(io::Error::other)?);
+        }
         self.flush()
     }
 
     /// Sends what waits.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
-        while !self.held
+        while self.held.is_none()
             && let Some(octets) = self.waiting.front()
         {
             match self.uplink.send(octets) {

@@ -159,6 +159,10 @@ fn obey(io: &mut Io, engine: &mut Engine, event: Event, fds: Vec<OwnedFd>) -> io
             io.control.listen(next()?);
             return Ok(());
         }
+        Event::Ping => {
+            io.ping();
+            return Ok(());
+        }
     };
     tell(io, engine, input)
 }
@@ -194,7 +198,7 @@ fn hear_data_path(io: &mut Io, engine: &mut Engine, buffer: &mut [u8]) -> io::Re
                 tell(io, engine, Input::Tunnelled { from, packet })?;
             }
             Some(Message::Suspect(router)) => tell(io, engine, Input::Suspect(router))?,
-            Some(Message::Barrier) => io.release()?,
+            Some(Message::Barrier(number)) => io.release(number)?,
             Some(Message::Wake) => {}
             None => break,
         }

@@ -68,18 +68,28 @@ impl Daemon<'_> {
             (Err(left_out), _) => Err(Lack::Waits(list(&left_out))),
         };
         let choice = choose(Backend::Kernel)?;
+        let one_next_hop = choice.has_one_next_hop();
         let facts = backend::Facts {
             wanted: self.options.backend,
             has: self.with.has,
             router: is_router,
-            one_next_hop: choice.has_one_next_hop(),
-            on_tun: self.tunnel.as_ref().is_some_and(Tunnel::is_tun),
+            one_next_hop,
+            on_tun: self.is_on_tun()?,
         };
         let (backend, reason) =
             backend::choose(facts).map_err(|lacks| Lack::Waits(lacks.to_string()))?;
         let choice = if backend == Backend::Tun { choose(backend)? } else { choice };
         self.say_backend(backend, reason, now);
         Ok((choice, backend, ways))
+    }
+
+    /// Whether the tunnel, or else the one that was left for us, is a TUN interface.
+    fn is_on_tun(&mut self) -> Result<bool, KernelError> {
+        if let Some(tunnel) = &self.tunnel {
+            return Ok(tunnel.is_tun());
+        }
+        let left = self.with.netlink.find_link(&self.options.name)?;
+        Ok(left.is_some_and(|link| link.is_our_tunnel() && link.kind == Kind::Tun))
     }
 
     /// The locator where no way to a router decides it: the one that was asked for, and a router's.

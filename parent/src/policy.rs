@@ -26,6 +26,9 @@ pub const METRIC_ON_LINK: u32 = METRIC_BASE - 1;
 /// multipath route with the preference of the first.
 const METRIC_STEP: u32 = 64;
 
+/// Metrics of one tunnel, with room to spare; those of the next rank begin after them.
+const METRICS: u32 = 512;
+
 /// What the judgement rests on: the parent's own knowledge, none of it the child's.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
@@ -197,9 +200,9 @@ impl Route {
         self.gateway
     }
 
-    /// Its metric: no other route to the same destination has it.
-    pub const fn metric(&self) -> u32 {
-        self.metric
+    /// Its metric on a tunnel of this rank: no other route to the same destination has it.
+    pub fn metric(&self, rank: Rank) -> u32 {
+        self.metric.saturating_add(rank.offset())
     }
 
     /// RFC 4191.
@@ -231,6 +234,32 @@ fn metric(preference: Preference, slot: Slot) -> u32 {
         Preference::Low => METRIC_STEP + METRIC_STEP,
     };
     METRIC_BASE.saturating_add(step).saturating_add(slot.get().into())
+}
+
+/// Which metrics a tunnel's routes have: the kernel refuses a second route of the same destination and
+/// metric, also by another interface, so tunnels side by side need different ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rank(u8);
+
+impl Rank {
+    /// The worst.
+    const LAST: u8 = 7;
+
+    /// That of a route with this metric.
+    pub fn of(metric: u32) -> Option<Self> {
+        let above = metric.checked_sub(METRIC_ON_LINK)?;
+        u8::try_from(above / METRICS).ok().filter(|rank| *rank <= Self::LAST).map(Self)
+    }
+
+    /// The next one, if there is one.
+    pub fn next(self) -> Option<Self> {
+        self.0.checked_add(1).filter(|rank| *rank <= Self::LAST).map(Self)
+    }
+
+    /// What it adds to a metric.
+    pub fn offset(self) -> u32 {
+        METRICS.saturating_mul(self.0.into())
+    }
 }
 
 fn refuse_loop(net: Ipv6Net, locator: UnicastV4) -> Result<(), Refusal> {

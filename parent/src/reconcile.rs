@@ -10,7 +10,7 @@ use nix::errno::Errno;
 
 use crate::decide::Lack;
 use crate::exit::{Exit, Fatal};
-use crate::kernel::{KernelError, Kind, Link, TunnelSpec, forwards};
+use crate::kernel::{KernelError, Link, TunnelSpec, forwards};
 use crate::run::Daemon;
 use crate::sockets::{self, Protocol41};
 use crate::tunnel::{Found, Tunnel};
@@ -43,6 +43,11 @@ impl Daemon<'_> {
                 self.ready()
             }
             Err(lack) => match lack {
+                // That says nothing of what there is.
+                Lack::Error(error) | Lack::Stays(error) if error.is_passing() => {
+                    self.look_soon(now);
+                    Ok(())
+                }
                 Lack::Waits(what) => {
                     self.say_waits(what, now);
                     self.lose_locator();
@@ -144,10 +149,14 @@ impl Daemon<'_> {
             Backend::Kernel => self.follow_sockets(&choice.routers)?,
             Backend::Tun => {
                 self.follow_path()?;
-                if let Err(error) = self.follow_surroundings() {
-                    // The tunnel works without.
-                    self.log.caused(Level::Warning, &error.to_string(), now);
-                    self.look_by(now.checked_add(AGAIN_AFTER_ERROR));
+                match self.follow_surroundings() {
+                    Ok(()) => {}
+                    Err(error) if error.is_passing() => self.look_soon(now),
+                    Err(error) => {
+                        // The tunnel works without.
+                        self.log.caused(Level::Warning, &error.to_string(), now);
+                        self.look_by(now.checked_add(AGAIN_AFTER_ERROR));
+                    }
                 }
                 self.say_sit()?;
             }
@@ -178,23 +187,24 @@ impl Daemon<'_> {
             self.with.monitor.set_tunnel(None);
         }
         let (name, locator) = (self.options.name.clone(), spec.local);
-        // What is there under this name is of a predecessor that was killed, or somebody else's.
+        // What is there under this name a predecessor left, or it is somebody else's.
         let left = netlink.find_link(&name)?.filter(Link::is_our_tunnel);
-        let (tunnel, how) = match (left, backend) {
-            (Some(link), Backend::Kernel) if matches!(link.kind, Kind::Sit(_)) => {
-                (Tunnel::adopt(netlink, &self.with.prl, &link, spec)?, "taken over")
+        let taken_over = match &left {
+            Some(link) => Tunnel::adopt(netlink, &self.with.prl, link, spec.clone(), backend)?,
+            None => None,
+        };
+        let (tunnel, how) = if let Some(tunnel) = taken_over {
+            (tunnel, "taken over")
+        } else {
+            // Of the other kind, or a TUN interface whose owner is about to end.
+            if let Some(link) = left {
+                netlink.delete_link(link.index)?;
             }
-            (left, backend) => {
-                // Of the other kind, or a TUN interface whose owner is about to end.
-                if let Some(link) = left {
-                    netlink.delete_link(link.index)?;
-                }
-                let create = match backend {
-                    Backend::Kernel => Tunnel::create_sit,
-                    Backend::Tun => Tunnel::create_tun,
-                };
-                (create(netlink, spec)?, "made")
-            }
+            let create = match backend {
+                Backend::Kernel => Tunnel::create_sit,
+                Backend::Tun => Tunnel::create_tun,
+            };
+            (create(netlink, spec)?, "made")
         };
         let mtu = tunnel.state().mtu.get();
         info!("{name}: tunnel {how}, locator {locator}, MTU {mtu}");

@@ -1,6 +1,6 @@
 //! The child's requests: judged, done, answered.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use isatapd_proto::{Event, Level, LogRecord, Outcome, Phase, Refusal, Request, Seq, State};
 
@@ -41,7 +41,7 @@ impl Daemon<'_> {
             Request::SetRouters(wishes) => match Routers::judge(&wishes) {
                 Ok(routers) => {
                     let outcome = self.use_routers(routers, now);
-                    self.look_for_child(now);
+                    self.look_at_once(now);
                     Ok(outcome)
                 }
                 Err(refusal) => Err(refusal),
@@ -59,6 +59,7 @@ impl Daemon<'_> {
                 self.log_line(&record, now);
                 Ok(Outcome::Done)
             }
+            Request::Pong => Ok(Outcome::Done),
         };
         Ok(judged.unwrap_or_else(|refusal| {
             let line = format!("isatapd-child: a request is refused: {refusal}");
@@ -106,6 +107,15 @@ impl Daemon<'_> {
         self.sockets.retain(|wish| routers.list().contains(wish));
         self.routers = routers;
         self.outcome_of(result, now)
+    }
+
+    /// Removes what a former child wished for and the present one has not, when it has had the time.
+    pub(crate) fn drop_inherited(&mut self, now: Instant) {
+        let Some(tunnel) = &mut self.tunnel else { return };
+        if tunnel.inherited_until().is_some_and(|at| at <= now) {
+            let result = tunnel.drop_inherited(&mut self.with.netlink);
+            self.outcome_of(result, now);
+        }
     }
 
     fn use_addresses(&mut self, wanted: &Addresses, now: Instant) -> Outcome {
@@ -162,6 +172,14 @@ impl Daemon<'_> {
             (Some(State::Working), None) => "works".to_owned(),
         };
         self.with.notify.status(&status);
+    }
+
+    /// The same while there is no child.
+    pub(crate) fn say_degraded(&mut self, wait: Duration) {
+        let seconds = wait.as_secs();
+        self.with.notify.status(&format!(
+            "degraded: isatapd-child keeps ending; another is started after {seconds} s, the tunnel stays"
+        ));
     }
 
     pub(crate) fn log_line(&mut self, record: &LogRecord, now: Instant) {

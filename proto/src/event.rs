@@ -62,6 +62,8 @@ pub enum Event {
     },
     /// What the operator asks for by a signal.
     Command(Command),
+    /// To be answered by `Request::Pong`: all that was told before has been heard.
+    Ping,
 }
 
 /// What to do.

@@ -17,7 +17,7 @@ pub struct Up {
     pub request: Request,
 }
 
-/// What the child asks for. All but `Log` and `Report` are answered by one `Done`.
+/// What the child asks for, or tells. What is asked for is answered by one `Done`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// The sandbox is in force; once, first.
@@ -42,12 +42,14 @@ pub enum Request {
     Report(State),
     /// A line for the log.
     Log(LogRecord),
+    /// The answer to `Event::Ping`, once all threads have heard what came before it.
+    Pong,
 }
 
 impl Request {
     /// Whether a `Done` follows.
     pub const fn is_answered(&self) -> bool {
-        !matches!(self, Self::Report(_) | Self::Log(_))
+        !matches!(self, Self::Report(_) | Self::Log(_) | Self::Pong)
     }
 }
 

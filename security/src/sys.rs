@@ -16,7 +16,7 @@ pub use socket::{
     nothing_filter, raw_protocol_41, router_advert_filter, set_fragments, set_icmp6_filter_ra_only,
     set_receive_buffer_force,
 };
-pub use tun::make_tun;
+pub use tun::{attach_tun, make_tun, set_tun_persistent};
 
 /// 32 octets that nobody can guess (getrandom(2)). May wait for the system's first entropy.
 pub fn random_seed() -> io::Result<[u8; 32]> {

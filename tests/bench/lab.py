@@ -113,11 +113,24 @@ def iperf(site, server, *options):
     return rate, packets, spent / (rate * seconds / 1e9) if rate else 0
 
 
-def latency(site, address, count):
-    """Median time of single pings in µs, one after the other."""
-    text = site.on("host", "ping", "-n", "-c", str(count), "-i", "0.002", address)
+def on_one_processor(pid):
+    """Keeps all threads of a process and of those below it on the first processor."""
+    for p in tree(pid):
+        for thread in os.listdir(f"/proc/{p}/task"):
+            os.sched_setaffinity(int(thread), {0})
+
+
+def latency(site, address, count, *before, pace=("-i", "0.002")):
+    """Median time of single pings in µs, one after the other. `before`: what runs the ping."""
+    text = site.on("host", *before, "ping", "-n", "-c", str(count), *pace, address)
     times = [float(line.split("time=")[1].split()[0]) for line in text.splitlines() if "time=" in line]
     return statistics.median(times) * 1000
+
+
+def latency_awake(site, address, count):
+    """The same where no processor falls asleep: the next ping leaves when the last is answered, from
+    the processor that the daemons are kept on."""
+    return latency(site, address, count, "taskset", "-c", "0", pace=("-A",))
 
 
 def report(title, rows, columns, where=None):

@@ -32,6 +32,9 @@ pub const METRIC_LOW: u64 = 2048 + 128;
 /// Slots: 0 to 63.
 pub const SLOTS: u64 = 64;
 
+/// From those of one tunnel to those of the next.
+pub const METRICS: u64 = 512;
+
 /// The user of the child.
 pub const USER: &str = "_isatapd";
 

@@ -2,18 +2,7 @@
 //! means is written beside it; the verdict follows from that, not from the octets.
 
 #[cfg(test)]
-#[path = "../../../tests/fuzz/src"]
-#[allow(
-    clippy::arithmetic_side_effects,
-    dead_code,
-    unreachable_pub,
-    missing_docs,
-    reason = "shared with the fuzz targets, where a panic is the verdict"
-)]
-mod checks {
-    pub mod inbound;
-    pub mod tunnel;
-}
+mod common;
 
 #[cfg(test)]
 mod tests {
@@ -23,8 +12,8 @@ mod tests {
     use isatapd_datapath::{Counter, Counters, Inbound, Instant, Path, Role, Table};
     use isatapd_proto::MtuMethod;
 
-    use super::checks::inbound::judge;
-    use super::checks::tunnel::{LOCATOR, OURS, ROUTER, ipv4, ipv6, table, v4, v6};
+    use super::common::checks::inbound::judge;
+    use super::common::checks::tunnel::{LOCATOR, OURS, ROUTER, ipv4, ipv6, table, v4, v6};
 
     /// Outer sources: why each is dropped, if it is; whether it is in the PRL.
     const OUTER: [(&str, Option<Counter>, bool); 20] = [

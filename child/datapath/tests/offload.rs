@@ -1,18 +1,7 @@
 //! Packets that a kernel left unfinished: each verdict is checked as the fuzz target does.
 
 #[cfg(test)]
-#[path = "../../../tests/fuzz/src"]
-#[allow(
-    clippy::arithmetic_side_effects,
-    dead_code,
-    unreachable_pub,
-    missing_docs,
-    reason = "shared with the fuzz targets, where a panic is the verdict"
-)]
-mod checks {
-    pub mod inbound;
-    pub mod tunnel;
-}
+mod common;
 
 #[cfg(test)]
 #[allow(clippy::arithmetic_side_effects, reason = "overflow fails the test")]
@@ -26,12 +15,12 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    use super::checks::inbound::judge;
-    use super::checks::tunnel::{LOCATOR, OURS, ROUTER, ipv4, ipv6, table, v6};
+    use super::common::FAR;
+    use super::common::checks::inbound::judge;
+    use super::common::checks::tunnel::{LOCATOR, OURS, ROUTER, ipv4, ipv6, table, v6};
 
     const TCP: u8 = 6;
     const UDP: u8 = 17;
-    const FAR: &str = "2001:db8:9::1";
     const BEYOND: &str = "2001:db8:8::1";
 
     /// The ones' complement sum of the pseudo-header and `octets`, folded to 16 bits.

@@ -13,7 +13,6 @@ mod counters;
 mod input;
 mod learnt;
 mod lifetime;
-mod pace;
 mod prl;
 mod resolve;
 mod rng;
@@ -226,6 +225,7 @@ impl Engine {
         self.wishes.renew();
         match tunnel {
             Some(Tunnel { locator, mtu, .. }) => {
+                self.prl.follow(locator);
                 let mtu = mtu.get();
                 cx.log(Level::Notice, format_args!("tunnel: up, locator {locator}, MTU {mtu}"));
             }
@@ -357,7 +357,7 @@ impl Engine {
         self.advertiser.others(cx, &names, &mut wanted);
         let Some(gone) = self.prl.update(cx, &wanted) else { return };
         for slot in &gone {
-            self.prefixes.forget(*slot);
+            self.prefixes.forget(cx.now, *slot);
         }
         if !gone.is_empty() {
             // Before the parent hears of it: its routes must not lead to who has left.

@@ -77,8 +77,6 @@ impl Schedule {
     }
 
     /// There is a socket of this form: the first solicitation leaves at once by the preferred form.
-    /// RFC 4861 section 6.3.7 has a random delay here, which spreads the hosts of a link after a
-    /// power failure; a parent that starts late does that as well.
     pub(crate) fn socket(&mut self, now: Instant, form: UBit) {
         let first = Way::Unicast(self.answered().unwrap_or(self.preferred));
         let way = Way::Unicast(form);
@@ -109,6 +107,11 @@ impl Schedule {
     pub(crate) fn close(&mut self) {
         let Self { preferred, sent, works, .. } = *self;
         *self = Self { sent, works, ..Self::new(preferred) };
+    }
+
+    /// The last one was sent from elsewhere.
+    pub(crate) fn forget_sent(&mut self) {
+        self.sent = None;
     }
 
     /// Whether it backs off.

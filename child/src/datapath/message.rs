@@ -24,19 +24,22 @@ pub(crate) enum Message<'a> {
     Packet(Ipv4Addr, &'a [u8]),
     /// The way to this router may have failed.
     Suspect(Ipv4Addr),
-    /// To the loop: say this again when all that came before is done. From there: it is.
-    Barrier,
+    /// To the loop: say this again when all that came before is done. From there: it is, up to the
+    /// barrier of this number.
+    Barrier(u64),
 }
 
 impl<'a> Message<'a> {
     /// `None` if it is of no kind; only we ourselves write them.
     pub(super) fn parse(message: &'a [u8]) -> Option<Self> {
         let (kind, rest) = message.split_first()?;
+        if *kind == BARRIER {
+            return rest.first_chunk().map(|number| Self::Barrier(u64::from_be_bytes(*number)));
+        }
         Some(match (*kind, rest.split_first_chunk::<4>()) {
             (WAKE, _) => Self::Wake,
             (PACKET, Some((address, packet))) => Self::Packet(Ipv4Addr::from(*address), packet),
             (SUSPECT, Some((address, _))) => Self::Suspect(Ipv4Addr::from(*address)),
-            (BARRIER, _) => Self::Barrier,
             _ => return None,
         })
     }
@@ -52,7 +55,7 @@ impl<'a> Message<'a> {
             Self::Wake => vec![WAKE],
             Self::Packet(address, packet) => [&Self::before_packet(address), packet].concat(),
             Self::Suspect(address) => [&[SUSPECT][..], &address.octets()].concat(),
-            Self::Barrier => vec![BARRIER],
+            Self::Barrier(number) => [&[BARRIER][..], &number.to_be_bytes()].concat(),
         }
     }
 }
@@ -68,11 +71,11 @@ mod tests {
             Message::Wake,
             Message::Packet(address, b"packet"),
             Message::Suspect(address),
-            Message::Barrier,
+            Message::Barrier(7),
         ] {
             assert_eq!(Message::parse(&message.octets()), Some(message));
         }
-        for broken in [&[][..], &[4], &[PACKET, 10, 0, 0], &[SUSPECT]] {
+        for broken in [&[][..], &[4], &[PACKET, 10, 0, 0], &[SUSPECT], &[BARRIER, 0, 0, 0]] {
             assert_eq!(Message::parse(broken), None);
         }
     }

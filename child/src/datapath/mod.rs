@@ -37,6 +37,7 @@ pub(crate) struct DataPath {
     mailbox: Arc<Mailbox>,
     counters: Arc<Counters>,
     waiting: VecDeque<Vec<u8>>,
+    barriers: u64,
 }
 
 /// Makes both ends: the handle, and what the other thread has to run.
@@ -45,8 +46,8 @@ pub(crate) fn pair() -> io::Result<(DataPath, Worker)> {
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
     let (mailbox, counters) = (Arc::new(Mailbox::default()), Arc::new(Counters::default()));
     let worker = Worker::new(theirs, Arc::clone(&mailbox), Arc::clone(&counters));
-    let waiting = VecDeque::new();
-    Ok((DataPath { channel: ours, mailbox, counters, waiting }, worker))
+    let (waiting, barriers) = (VecDeque::new(), 0);
+    Ok((DataPath { channel: ours, mailbox, counters, waiting, barriers }, worker))
 }
 
 impl DataPath {
@@ -78,9 +79,12 @@ impl DataPath {
         }
     }
 
-    /// [`Message::Barrier`] comes back when all packets before have been given to IPv4.
-    pub(crate) fn barrier(&mut self) {
-        self.queue(Message::Barrier);
+    /// [`Message::Barrier`] comes back, with this number or a later one, when all packets before have
+    /// been given to IPv4.
+    pub(crate) fn barrier(&mut self) -> u64 {
+        self.barriers = self.barriers.saturating_add(1);
+        self.queue(Message::Barrier(self.barriers));
+        self.barriers
     }
 
     fn queue(&mut self, message: Message<'_>) {

@@ -54,6 +54,8 @@ pub struct Options {
     pub prl_refresh: Option<Duration>,
     /// Go to the background once ready.
     pub daemon: bool,
+    /// Leave the tunnel at the end, for the next start.
+    pub keep: bool,
     /// Absolute path of the pid file.
     pub pid_file: Option<PathBuf>,
     /// The user that the child runs as.
@@ -139,6 +141,9 @@ struct Line {
     /// Go to the background once ready
     #[arg(short, long)]
     daemon: bool,
+    /// Leave the tunnel as it is at the end; the next start takes it over
+    #[arg(short, long)]
+    keep: bool,
     /// Write the process id to this file and keep it locked
     #[arg(short, long, value_name = "FILE")]
     pid: Option<PathBuf>,
@@ -184,6 +189,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Options, Stop> 
         solicit_interval: line.interval.0,
         prl_refresh: line.check_dns.0,
         daemon: line.daemon,
+        keep: line.keep,
         pid_file: line.pid.as_deref().map(absolute).transpose()?,
         user: line.user,
         level: level(line.verbose, line.quiet),

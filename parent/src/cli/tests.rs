@@ -32,6 +32,7 @@ fn defaults_are_those_of_0_9_7() {
         solicit_interval: None,
         prl_refresh: Some(Duration::from_hours(1)),
         daemon: false,
+        keep: false,
         pid_file: None,
         user: "_isatapd".to_owned(),
         level: Level::Notice,
@@ -57,6 +58,7 @@ fn every_option_in_both_forms() {
         solicit_interval: Some(MIN_INTERVAL),
         prl_refresh: None,
         daemon: true,
+        keep: true,
         pid_file: Some("/run/isatapd.pid".into()),
         user: "nobody".to_owned(),
         level: Level::Info,
@@ -66,12 +68,12 @@ fn every_option_in_both_forms() {
         forward: false,
     };
     let long = "--name is1 --link eth0 --mtu 1400 --ttl inherit --nopmtudisc --router 192.0.2.1 \
-        --interval 120 --check-dns 0 --daemon --pid /run/isatapd.pid --user nobody --verbose";
-    let short = "-n is1 -leth0 -m 1400 -t auto -N -r 192.0.2.1 -i 120 -D 0 -d -p \
+        --interval 120 --check-dns 0 --daemon --keep --pid /run/isatapd.pid --user nobody --verbose";
+    let short = "-n is1 -leth0 -m 1400 -t auto -N -r 192.0.2.1 -i 120 -D 0 -d -k -p \
         /run/isatapd.pid -u nobody -v";
     // The last of two counts, a name may be cut as far as it is clear, and flags be bundled.
     let odd = "-m 1280 --mt=1400 --nam x --na is1 -l eth0 --ttl 5 -t inherit -r 192.0.2.1 -i 500 \
-        --inter 120 -D0 -dNvvq --pid /run/isatapd.pid --use nobody";
+        --inter 120 -D0 -dkNvvq --pid /run/isatapd.pid --use nobody";
     for line in [long, short, odd] {
         assert_eq!(options(&line.split_whitespace().collect::<Vec<_>>()), all, "{line}");
     }

@@ -76,6 +76,11 @@ impl KernelError {
         let Refusal { errno, hint } = refusal.into();
         Self { object: object.to_string(), action, errno, hint }
     }
+
+    /// Whether it says nothing but that the kernel's state changed while it was read.
+    pub fn is_passing(&self) -> bool {
+        self.errno == Errno::EAGAIN
+    }
 }
 
 /// What the kernel refused, before it is known what for.

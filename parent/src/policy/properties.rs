@@ -171,7 +171,7 @@ proptest! {
             let Ok(approved) = Routes::judge(part, facts) else { continue };
             prop_assert_eq!(approved.list().len(), part.len());
             let keys: BTreeSet<_> =
-                approved.list().iter().map(|r| (r.destination(), r.metric())).collect();
+                approved.list().iter().map(|r| (r.destination(), r.metric(Rank::default()))).collect();
             prop_assert_eq!(keys.len(), part.len(), "the kernel would merge two");
             for (route, wish) in approved.list().iter().zip(part) {
                 check_route(route, wish, &routers, tunnel)?;
@@ -214,9 +214,11 @@ fn check_route(
         let listed = routers.list().iter().find(|r| r.slot == hop.slot).unwrap();
         prop_assert_eq!(isatap::embedded(gateway), Some((listed.router.get(), hop.form)));
         prop_assert!(gateway.is_unicast_link_local());
-        prop_assert!((METRIC_BASE..METRIC_BASE + 3 * METRIC_STEP).contains(&route.metric()));
+        prop_assert!(
+            (METRIC_BASE..METRIC_BASE + 3 * METRIC_STEP).contains(&route.metric(Rank::default()))
+        );
     } else {
-        prop_assert_eq!((route.gateway(), route.metric()), (None, METRIC_ON_LINK));
+        prop_assert_eq!((route.gateway(), route.metric(Rank::default())), (None, METRIC_ON_LINK));
         prop_assert_eq!(route.destination().net().prefix_len(), 64);
         prop_assert_eq!(tunnel.backend, Backend::Tun);
     }

@@ -85,8 +85,11 @@ fn gateway_and_metric_are_the_parents() {
     let mut low = route("::/0", 63);
     low.preference = Preference::Low;
     let approved = Routes::judge(&[route("::/0", 0), high, low], facts(&prl)).unwrap();
-    let got: Vec<_> =
-        approved.list().iter().map(|r| (r.gateway().unwrap().to_string(), r.metric())).collect();
+    let got: Vec<_> = approved
+        .list()
+        .iter()
+        .map(|r| (r.gateway().unwrap().to_string(), r.metric(Rank::default())))
+        .collect();
     let expected = [
         ("fe80::5efe:a00:65".to_owned(), 2048 + 64),
         ("fe80::200:5efe:a00:66".to_owned(), 2048 + 63),
@@ -122,7 +125,8 @@ fn routes_out_of_bounds_are_refused() {
 fn what_is_on_the_link_is_so_of_a_tun_and_a_64() {
     let wish = RouteWish { next_hop: None, ..route("2001:db8:1::/64", 0) };
     let approved = Routes::judge(&[wish], facts(&[])).unwrap();
-    let routes: Vec<_> = approved.list().iter().map(|r| (r.gateway(), r.metric())).collect();
+    let routes: Vec<_> =
+        approved.list().iter().map(|r| (r.gateway(), r.metric(Rank::default()))).collect();
     assert_eq!(routes, [(None, METRIC_ON_LINK)]);
     let sit = Facts { tunnel: Some(Tunnel { backend: Backend::Kernel, ..tunnel() }), routers: &[] };
     assert_eq!(Routes::judge(&[wish], sit), Err(Refusal::NotOnLink));
@@ -142,6 +146,20 @@ fn metrics_never_meet() {
         }
     }
     assert_eq!(seen.first().zip(seen.last()), Some((&2048, &(2048 + 3 * 64 - 1))));
+}
+
+#[test]
+fn ranks_never_meet_and_end() {
+    let (mut rank, mut least) = (Some(Rank::default()), METRIC_ON_LINK);
+    let mut seen = 0;
+    while let Some(this) = rank {
+        let worst = metric(Preference::Low, 63.try_into().unwrap()) + this.offset();
+        let best = METRIC_ON_LINK + this.offset();
+        assert_eq!((best, Rank::of(best), Rank::of(worst)), (least, Some(this), Some(this)));
+        (rank, least) = (this.next(), best + METRICS);
+        seen += 1;
+    }
+    assert_eq!((seen, Rank::of(least), Rank::of(1024)), (8, None, None));
 }
 
 #[test]

@@ -12,6 +12,9 @@ const fn prl(number: u64) -> Condition {
 /// TUNSETIFF of linux/if_tun.h.
 #[allow(clippy::unnecessary_cast, reason = "its type differs by architecture and C library")]
 const MAKE_TUN: Condition = int(1, libc::TUNSETIFF as u64);
+/// TUNSETPERSIST of linux/if_tun.h.
+#[allow(clippy::unnecessary_cast, reason = "its type differs by architecture and C library")]
+const LEAVE_TUN: Condition = int(1, libc::TUNSETPERSIST as u64);
 
 /// prctl(2): which option.
 const fn option(option: libc::c_int) -> Condition {
@@ -81,6 +84,7 @@ pub const RULES: &[Rule] = &[
     rule!(SYS_ioctl, [prl(5)], "add to the PRL"),
     rule!(SYS_ioctl, [prl(6)], "delete from the PRL"),
     rule!(SYS_ioctl, [MAKE_TUN], "make the TUN interface; Landlock lets no other device be opened"),
+    rule!(SYS_ioctl, [LEAVE_TUN], "leave the TUN interface for the next start, and take it over"),
     // Files, where Landlock lets us.
     rule!(SYS_inotify_init1, "resolv.conf, hosts"),
     rule!(SYS_inotify_add_watch, "resolv.conf, hosts"),

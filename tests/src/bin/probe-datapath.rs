@@ -79,7 +79,7 @@ fn obey(path: &mut datapath::DataPath, order: &str, fds: Vec<OwnedFd>) -> String
             }
             path.barrier();
             let mut room = vec![0; datapath::LONGEST_MESSAGE];
-            while hear(path, &mut room) != datapath::Message::Barrier {}
+            while !matches!(hear(path, &mut room), datapath::Message::Barrier(_)) {}
         }
         _ => panic!("no such order"),
     }

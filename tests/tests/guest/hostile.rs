@@ -65,6 +65,7 @@ const VIOLATIONS: [&str; 41] = [
     "descriptors 253",
     "replay",
     "again",
+    "pong",
     "after",
     "deaf",
     "empty",

@@ -3,6 +3,8 @@
 
 mod coexist;
 mod hostile;
+mod keep;
+mod moves;
 mod no_sit;
 mod sandbox;
 mod start;

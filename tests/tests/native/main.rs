@@ -2,9 +2,13 @@
 //! native lane of `make test` does it, once the programs are staged.
 
 mod connection;
+mod files;
+mod keep;
 mod leaks;
+mod name_servers;
 mod peers;
 mod pmtu;
+mod quick;
 mod start;
 mod subnets;
 

@@ -43,6 +43,15 @@ pub(super) enum Trouble {
     NoAnswer,
     /// resolv.conf has no name server.
     NoServers,
+    /// resolv.conf has no domain to complete it with.
+    NoDomain,
+}
+
+impl Trouble {
+    /// Whether only another resolv.conf ends it.
+    pub(super) const fn lasts(self) -> bool {
+        matches!(self, Self::NoServers | Self::NoDomain)
+    }
 }
 
 /// The query under way.
@@ -73,6 +82,9 @@ pub(super) struct Lookup {
     pub(super) query: Option<Query>,
     /// Whether a name server left this candidate unanswered.
     silent: bool,
+    /// Whether one was waited for in vain in this round: a datagram may have been lost.
+    lost: bool,
+    queries: u32,
     /// The worst of the candidates before.
     trouble: Trouble,
 }
@@ -99,6 +111,8 @@ impl Lookup {
             edns: true,
             query: None,
             silent: false,
+            lost: false,
+            queries: 0,
             trouble: Trouble::NoSuchName,
         }
     }
@@ -134,9 +148,20 @@ impl Lookup {
         self.silent
     }
 
+    /// How many queries it has taken so far.
+    pub(super) const fn queries(&self) -> u32 {
+        self.queries
+    }
+
     /// When the wait for a reply is over.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.query.as_ref()?.sent.map(|(_, deadline)| deadline)
+    }
+
+    /// Waits for this socket.
+    pub(super) const fn uses(&mut self, socket: DnsId) {
+        self.query = Some(Query { socket, sent: None });
+        self.queries = self.queries.saturating_add(1);
     }
 
     /// The query is sent: its id.
@@ -175,8 +200,14 @@ impl Lookup {
         }
     }
 
-    /// The name server has not answered, or cannot be reached; likewise.
+    /// The name server has not answered in time; likewise.
     pub(super) fn unanswered(&mut self) -> Option<Finding> {
+        self.lost = true;
+        self.unreachable()
+    }
+
+    /// The name server cannot be reached; likewise.
+    pub(super) fn unreachable(&mut self) -> Option<Finding> {
         self.query = None;
         self.silent = true;
         self.next_server()
@@ -197,7 +228,8 @@ impl Lookup {
         }
         self.tried = 0;
         self.round = self.round.saturating_add(1);
-        if self.round < self.attempts {
+        // Who has said no says it again.
+        if std::mem::take(&mut self.lost) && self.round < self.attempts {
             return None;
         }
         if self.silent {
@@ -214,7 +246,7 @@ impl Lookup {
             _ => why,
         };
         self.candidates.pop_front();
-        (self.round, self.tried, self.silent) = (0, 0, false);
+        (self.round, self.tried, self.silent, self.lost) = (0, 0, false, false);
         (self.transport, self.edns) = (Transport::Udp, true);
         self.candidates.is_empty().then_some(Finding::Trouble(self.trouble))
     }

@@ -1,5 +1,7 @@
 //! Start, links, reloads, refusals.
 
+use std::time::Duration;
+
 use isatapd_engine::Input;
 use isatapd_proto::isatap::UBit;
 use isatapd_proto::{Command, NextHop, Outcome, Refusal, Request, State};
@@ -92,6 +94,21 @@ fn another_locator() {
     assert_eq!(world.count(|_| true), 0);
 }
 
+/// What was sent from another locator, it may be by a path that was dead already, delays nothing; what
+/// was sent from the same does.
+#[test]
+fn another_locator_within_a_second() {
+    let mut world = World::up("10.0.0.1");
+    for (locator, expected) in [("10.9.0.5", 1), ("10.9.0.5", 0), ("10.0.0.5", 1)] {
+        world.hear(0, &good());
+        world.pass(Duration::from_millis(100));
+        world.clear();
+        world.unlink();
+        world.link(locator);
+        assert_eq!(world.solicited.len(), expected, "{locator}");
+    }
+}
+
 /// What ended while the tunnel was away is withdrawn when it is back.
 #[test]
 fn ends_without_a_tunnel() {
@@ -173,7 +190,7 @@ fn reload_solicits_all_but_not_twice_in_a_second() {
     assert_eq!(world.solicited.len(), 2);
     for _ in 0..50 {
         world.tell(Input::Command(Command::Reload));
-        world.pass(std::time::Duration::from_millis(100));
+        world.pass(Duration::from_millis(100));
     }
     for router in [0, 1] {
         let times: Vec<_> = world.solicited.iter().filter(|s| s.1 == slot(router)).collect();

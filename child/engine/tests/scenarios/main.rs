@@ -13,6 +13,7 @@
 mod advertise;
 mod advertised;
 mod adverts;
+mod again;
 mod by_path;
 mod dns;
 mod faults;

@@ -125,7 +125,12 @@ impl World {
 
     /// One of these routers, with a tunnel and its sockets: the first solicitations have left.
     pub(crate) fn up(routers: &str) -> Self {
-        let mut world = Self::new();
+        Self::up_at(secs(1000), routers)
+    }
+
+    /// The same on a machine that has run so long.
+    pub(crate) fn up_at(uptime: Duration, routers: &str) -> Self {
+        let mut world = Self { now: uptime, ..Self::new() };
         world.tell(Input::Config(config(routers)));
         world.resolver("");
         world.link("10.0.0.5");
