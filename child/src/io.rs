@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use isatapd_engine::{Action, Input, Instant};
+use isatapd_engine::{Action, Input, Instant, Traffic};
 use isatapd_proto::isatap::UBit;
 use isatapd_proto::{
     Backend, DnsId, Link, Request, Seq, Slot, State, Transport, UnicastV4, Up, encode,
@@ -82,6 +82,12 @@ impl Io {
         self.locator = locator;
     }
 
+    /// When the data path last heard each router; nothing without one.
+    pub(crate) fn last_heard(&self) -> Vec<(Slot, Instant)> {
+        let traffic = self.has_data_path.then(|| self.data_path.traffic());
+        traffic.into_iter().flat_map(Traffic::last_heard).collect()
+    }
+
     /// Has packets pass by these descriptors from now on.
     pub(crate) fn attach(&mut self, ends: Ends) {
         self.data_path.attach(ends);
@@ -111,6 +117,7 @@ impl Io {
             }
             Action::Transmit { to, packet } => self.data_path.transmit(to, &packet),
             Action::Publish(table) => self.data_path.publish(table),
+            Action::Watch(slots) => self.data_path.traffic().watch(slots),
             Action::CloseRouter(slot) => self.routers.retain(|(s, _), _| *s != slot),
             Action::SendDns { id, bytes } => {
                 let socket = self.dns.get_mut(&id);

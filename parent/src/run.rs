@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use isatapd_proto::{Command, Event, Level, RouterWish, State, Surroundings};
@@ -100,6 +100,8 @@ pub struct Daemon<'a> {
     pub(crate) has_path: bool,
     /// What the present child knows of the surroundings.
     pub(crate) surroundings: Option<Surroundings>,
+    /// Readable when a packet has left by the tunnel; there while the present child waits for that.
+    pub(crate) traffic: Option<OwnedFd>,
     /// Why the tunnel is of its kind.
     pub(crate) reason: &'static str,
     /// Whether the host forwards IPv6, as last told.
@@ -174,6 +176,7 @@ impl<'a> Daemon<'a> {
             sockets: BTreeSet::new(),
             has_path: false,
             surroundings: None,
+            traffic: None,
             reason: "",
             forwarding: false,
             said: Said::default(),
@@ -223,6 +226,9 @@ impl<'a> Daemon<'a> {
             }
             self.obey(now);
             self.follow_files(now);
+            if ready.traffic {
+                self.tell_traffic();
+            }
             if ready.child {
                 self.hear_child(now)?;
             }
@@ -268,6 +274,8 @@ impl<'a> Daemon<'a> {
             PollFd::new(self.with.monitor.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.with.files.as_fd(), files),
         ];
+        let watches = self.traffic.as_ref();
+        fds.extend(watches.map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN)));
         // A child that asks too much is not heard for a while, and one that was killed no more. Its
         // hangup would be told whether asked for or not, so it is left out altogether.
         let wanted = |c: &&Child| !c.is_condemned() && (pause.is_none() || c.is_waiting());
@@ -287,8 +295,11 @@ impl<'a> Daemon<'a> {
         }
         let mut fds = fds.iter().map(|fd| fd.any().unwrap_or(true));
         let mut next = || fds.next().unwrap_or(false);
-        let (signal, kernel, files, last) = (next(), next(), next(), next());
-        Ok(Woken { signal, kernel, files, child: last && !alone, control: last && alone })
+        let (signal, kernel, files) = (next(), next(), next());
+        let traffic = watches.is_some() && next();
+        let last = next();
+        let (child, control) = (last && !alone, last && alone);
+        Ok(Woken { signal, kernel, files, traffic, child, control })
     }
 
     /// True if one of them says to end.
@@ -410,6 +421,7 @@ struct Woken {
     signal: bool,
     kernel: bool,
     files: bool,
+    traffic: bool,
     child: bool,
     control: bool,
 }

@@ -6,9 +6,9 @@ use isatapd_proto::{Event, Level, LogRecord, Outcome, Phase, Refusal, Request, S
 
 use crate::exit::Fatal;
 use crate::kernel::KernelError;
-use crate::policy::{Addresses, DnsSocket, Facts, Routers, Routes};
+use crate::policy::{Addresses, DnsSocket, Facts, Routers, Routes, TrafficWatch};
 use crate::run::{Daemon, SETTLED};
-use crate::sockets::dns_socket;
+use crate::sockets::{dns_socket, traffic_socket};
 
 impl Daemon<'_> {
     /// Serves one request. Only an error that ends the start is an error.
@@ -55,6 +55,11 @@ impl Daemon<'_> {
                 self.report(state, now)?;
                 Ok(Outcome::Done)
             }
+            Request::WatchTraffic => TrafficWatch::judge(self.facts()).map(|_| {
+                self.changes.take(now);
+                self.watch_traffic(now);
+                Outcome::Done
+            }),
             Request::Log(record) => {
                 self.log_line(&record, now);
                 Ok(Outcome::Done)
@@ -128,6 +133,24 @@ impl Daemon<'_> {
         let Some(tunnel) = &mut self.tunnel else { return Outcome::Refused(Refusal::NoTunnel) };
         let result = tunnel.set_routes(&mut self.with.netlink, wanted);
         self.outcome_of(result, now)
+    }
+
+    /// Has the next packet that leaves by the tunnel noticed, if it is not already.
+    fn watch_traffic(&mut self, now: Instant) {
+        let Some(index) = self.tunnel.as_ref().map(crate::tunnel::Tunnel::index) else { return };
+        if self.traffic.is_none() {
+            match traffic_socket(index) {
+                Ok(socket) => self.traffic = Some(socket),
+                Err(failure) => self.log.caused(Level::Warning, &failure.to_string(), now),
+            }
+        }
+    }
+
+    /// A packet has left by the tunnel. What it was nobody looks at.
+    pub(crate) fn tell_traffic(&mut self) {
+        if self.traffic.take().is_some() {
+            self.tell(&Event::Traffic, Vec::new());
+        }
     }
 
     fn outcome_of(&mut self, result: Result<(), KernelError>, now: Instant) -> Outcome {

@@ -67,6 +67,7 @@ impl Daemon<'_> {
             prl_refresh: self.options.prl_refresh,
             level: self.options.level,
             advertise: self.options.advertise.clone(),
+            router_timeout: self.options.router_timeout,
         };
         self.tell(&Event::Config(config), Vec::new());
         match self.with.control.copy() {
@@ -127,6 +128,7 @@ impl Daemon<'_> {
         self.sockets.clear();
         self.has_path = false;
         self.surroundings = None;
+        self.traffic = None;
     }
 
     /// Hears one thing of the child; false if there is no more to hear.

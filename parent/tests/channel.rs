@@ -81,6 +81,7 @@ fn some_routes(count: usize, lifetime: Lifetime, mtu: u16, hop_limit: u8) -> Req
             lifetime,
             mtu: Some(Mtu::try_from(mtu).unwrap()),
             hop_limit: Some(hop_limit),
+            reachable: hop_limit > 0,
         }
     };
     Request::SetRoutes(Bounded::first_of((0..).take(count).map(wish)))
@@ -103,6 +104,7 @@ fn requests() -> Vec<Request> {
     }
     let states = [State::AwaitingNames, State::AwaitingRouters, State::Working];
     all.extend(states.map(Request::Report));
+    all.push(Request::WatchTraffic);
     for text in ["", "\0\n\u{1b}[2J", &"x".repeat(MAX_LOG), &"\u{10ffff}".repeat(MAX_LOG / 4)] {
         all.extend([Level::Error, Level::Debug].map(|level| log(level, text)));
     }

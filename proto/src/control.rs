@@ -213,6 +213,10 @@ pub struct Router {
     pub default_router: Option<DefaultRouter>,
     /// When it is solicited next; `None`: it cannot be reached now.
     pub next: Option<Seconds>,
+    /// Whether it is not known to be unreachable.
+    pub reachable: bool,
+    /// When it is asked next whether it is reachable; `None`: when there is a reason.
+    pub probe: Option<Seconds>,
     /// Solicitations since the last answer.
     pub unanswered: u32,
     /// What the system said to the last solicitation.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::isatap::UBit;
 use crate::{
     Advertise, Bounded, DnsId, HostName, Level, MAX_FOREIGN, MAX_NAME_SERVERS, MAX_ROUTER_SPECS,
-    Mtu, Outcome, Seq, Slot, Text, UnicastV4,
+    Mtu, Outcome, RouterTimeout, Seq, Slot, Text, UnicastV4,
 };
 
 /// One message down. Each carries as many descriptors as it says, in the order of its fields.
@@ -64,6 +64,8 @@ pub enum Event {
     Command(Command),
     /// To be answered by `Request::Pong`: all that was told before has been heard.
     Ping,
+    /// Kernel backend: a packet has gone by a router since `WatchTraffic`.
+    Traffic,
 }
 
 /// What to do.
@@ -81,6 +83,8 @@ pub struct Config {
     pub level: Level,
     /// Router role: what is advertised. The members of the PRL are then the site's other routers.
     pub advertise: Option<Advertise>,
+    /// How soon traffic leaves a router that has died.
+    pub router_timeout: RouterTimeout,
 }
 
 /// One source of the PRL.

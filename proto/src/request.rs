@@ -44,12 +44,15 @@ pub enum Request {
     Log(LogRecord),
     /// The answer to `Event::Ping`, once all threads have heard what came before it.
     Pong,
+    /// Kernel backend: tell of the next packet that goes by a router, once, by `Event::Traffic`. Void
+    /// with the sockets of the routers.
+    WatchTraffic,
 }
 
 impl Request {
     /// Whether a `Done` follows.
     pub const fn is_answered(&self) -> bool {
-        !matches!(self, Self::Report(_) | Self::Log(_) | Self::Pong)
+        !matches!(self, Self::Report(_) | Self::Log(_) | Self::Pong | Self::WatchTraffic)
     }
 }
 
@@ -90,6 +93,8 @@ pub struct RouteWish {
     pub mtu: Option<Mtu>,
     /// The Cur Hop Limit that the router advertised, if any; not zero.
     pub hop_limit: Option<u8>,
+    /// Whether its router is not known to be unreachable.
+    pub reachable: bool,
 }
 
 /// Where a route leads: the parent makes the gateway of it.

@@ -14,6 +14,7 @@ use crate::asked::Asked;
 use crate::context::Context;
 use crate::counters::Counter;
 use crate::learnt::Learnt;
+use crate::reach::Reachability;
 use crate::solicit::{Schedule, Way};
 use crate::text::Count;
 use crate::tunnelled;
@@ -39,6 +40,7 @@ pub(crate) struct Router {
     pub(crate) address: UnicastV4,
     pub(crate) schedule: Schedule,
     pub(crate) learnt: Learnt,
+    pub(crate) reach: Reachability,
     /// How many of its advertisements may still be read.
     pub(crate) advertisements: Bucket,
 }
@@ -92,7 +94,8 @@ impl Prl {
         for address in chosen {
             let schedule = Schedule::new(UBit::of(address.get()));
             let (learnt, advertisements) = (Learnt::default(), ADVERTISEMENTS);
-            let router = Router { address, schedule, learnt, advertisements };
+            let reach = Reachability::default();
+            let router = Router { address, schedule, learnt, reach, advertisements };
             if let Some(slot) = free.find(|slot| !self.routers.contains_key(slot)) {
                 self.routers.insert(slot, router);
             }
@@ -185,6 +188,10 @@ impl Prl {
                 return;
             }
             let Some(router) = self.routers.get_mut(&slot) else { continue };
+            if router.schedule.awaits() && router.learnt.leads() {
+                // It has not answered the last one.
+                router.reach.doubt(cx.now);
+            }
             let way = router.schedule.sent(cx.now, &mut cx.rng);
             cx.counters.count(Counter::Solicitations);
             match (locator, way) {
@@ -215,20 +222,31 @@ impl Prl {
 
     /// The network has changed: routers that were silent may answer now.
     pub(crate) fn hurry(&mut self, now: Instant) {
-        let mut silent =
-            self.routers.values_mut().filter(|router| router.schedule.backs_off()).peekable();
-        if silent.peek().is_some() && self.hints.take(now) {
-            silent.for_each(|router| router.schedule.restart(now));
+        let mut routers = self.routers.values();
+        if routers.any(|r| r.schedule.backs_off() || !r.reach.is_reachable())
+            && self.hints.take(now)
+        {
+            self.solicit_silent(now);
+            self.routers.values_mut().for_each(|router| router.reach.hurry(now));
         }
+    }
+
+    /// Solicits routers that were silent anew.
+    pub(crate) fn solicit_silent(&mut self, now: Instant) {
+        let routers = self.routers.values_mut();
+        let silent = routers.filter(|router| router.schedule.backs_off());
+        silent.for_each(|router| router.schedule.restart(now));
     }
 
     /// The way to `router` may have failed: it is asked at once, if that is not being done.
     pub(crate) fn suspect(&mut self, now: Instant, router: Ipv4Addr) {
         let mut routers = self.routers.values_mut();
-        if let Some(router) = routers.find(|known| known.address.get() == router)
-            && !router.schedule.awaits()
-            && self.doubts.take(now)
-        {
+        let Some(router) = routers.find(|known| known.address.get() == router) else { return };
+        if router.learnt.leads() {
+            if !router.reach.is_probed() && self.doubts.take(now) {
+                router.reach.doubt(now);
+            }
+        } else if !router.schedule.awaits() && self.doubts.take(now) {
             router.schedule.restart(now);
         }
     }

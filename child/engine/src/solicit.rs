@@ -22,9 +22,6 @@ const LEAST_GAP: Duration = Duration::from_secs(1);
 const FORM_DELAY: Duration = Duration::from_secs(1);
 /// Solicitations without answer after which all ways are tried again.
 const MISSES: u32 = 2;
-/// Solicitations without answer after which a router may be unreachable (RFC 4861 section 10:
-/// MAX_UNICAST_SOLICIT).
-const SUSPECT: u32 = 3;
 
 /// The IPv6 destination of a solicitation, inside the tunnel to one router (RFC 6964 section 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +111,11 @@ impl Schedule {
         self.sent = None;
     }
 
+    /// Whether there is a way to this form of its address.
+    pub(crate) fn has(&self, form: UBit) -> bool {
+        self.ways.contains(&Way::Unicast(form))
+    }
+
     /// Whether it backs off.
     pub(crate) const fn backs_off(&self) -> bool {
         self.timeout.is_some()
@@ -144,13 +146,6 @@ impl Schedule {
             Some(Way::Unicast(form)) => Some(form),
             Some(Way::AllRouters) | None => None,
         }
-    }
-
-    /// Whether it may be unreachable: it has left several solicitations without answer, each for as
-    /// long as until the next is due.
-    pub(crate) fn is_suspect(&self, now: Instant) -> bool {
-        let waited = self.due.is_none_or(|due| due <= now);
-        self.misses > SUSPECT || (self.misses == SUSPECT && waited)
     }
 
     /// Solicitations since the last answer.

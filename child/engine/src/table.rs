@@ -102,7 +102,7 @@ fn table(now: Instant, path: DataPath, around: &Surroundings, known: Known<'_>) 
     if !own_v4.contains(&locator.get()) {
         own_v4.push(locator.get());
     }
-    let mut routers: Vec<_> = prl.iter().map(|(_, router)| router.address).collect();
+    let mut routers: Vec<_> = prl.iter().map(|(slot, router)| (router.address, slot)).collect();
     routers.sort_unstable();
     Table {
         hold: false,
@@ -133,13 +133,13 @@ fn routes(now: Instant, foreign: &[ForeignRoute], known: Known<'_>) -> Vec<Route
         reachable: true,
     });
     let learnt = wish::routes(now, known.prl, known.tunnel);
-    let learnt = learnt.iter().filter_map(|route| learnt_route(now, known.prl, route));
+    let learnt = learnt.iter().filter_map(|route| learnt_route(known.prl, route));
     let mut routes: Vec<_> = foreign.chain(learnt).collect();
     routes.sort_by_key(|route| Reverse(route.destination.prefix_len()));
     routes
 }
 
-fn learnt_route(now: Instant, prl: &Prl, route: &WantedRoute) -> Option<Route> {
+fn learnt_route(prl: &Prl, route: &WantedRoute) -> Option<Route> {
     let slot = route.next_hop?.slot;
     let router = prl.get(slot)?;
     Some(Route {
@@ -147,7 +147,7 @@ fn learnt_route(now: Instant, prl: &Prl, route: &WantedRoute) -> Option<Route> {
         next_hop: Some(router.address),
         slot: Some(slot),
         preference: route.preference,
-        reachable: !router.schedule.is_suspect(now),
+        reachable: route.reachable,
     })
 }
 

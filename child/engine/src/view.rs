@@ -97,6 +97,12 @@ fn router_line(router: &Router) -> String {
             add(&mut line, format_args!("flag {flag}"));
         }
     }
+    if !router.reachable {
+        line += ", unreachable";
+    }
+    if let Some(probe) = router.probe {
+        add(&mut line, format_args!("asked again in {} s", probe.0));
+    }
     if router.unanswered > 0 {
         add(&mut line, format_args!("{} unanswered", router.unanswered));
     }

@@ -1,5 +1,5 @@
 //! What the two threads say to each other: an octet that tells what it is, then perhaps an IPv4
-//! address, then perhaps a packet.
+//! address, then perhaps a packet; or slots.
 
 use std::net::Ipv4Addr;
 
@@ -14,6 +14,7 @@ const WAKE: u8 = 0;
 const PACKET: u8 = 1;
 const SUSPECT: u8 = 2;
 const BARRIER: u8 = 3;
+const TRAFFIC: u8 = 4;
 
 /// A message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub(crate) enum Message<'a> {
     Packet(Ipv4Addr, &'a [u8]),
     /// The way to this router may have failed.
     Suspect(Ipv4Addr),
+    /// Packets went to these routers, a bit for each slot.
+    Traffic(u64),
     /// To the loop: say this again when all that came before is done. From there: it is, up to the
     /// barrier of this number.
     Barrier(u64),
@@ -40,6 +43,7 @@ impl<'a> Message<'a> {
             (WAKE, _) => Self::Wake,
             (PACKET, Some((address, packet))) => Self::Packet(Ipv4Addr::from(*address), packet),
             (SUSPECT, Some((address, _))) => Self::Suspect(Ipv4Addr::from(*address)),
+            (TRAFFIC, _) => Self::Traffic(u64::from_ne_bytes(rest.try_into().ok()?)),
             _ => return None,
         })
     }
@@ -56,6 +60,7 @@ impl<'a> Message<'a> {
             Self::Packet(address, packet) => [&Self::before_packet(address), packet].concat(),
             Self::Suspect(address) => [&[SUSPECT][..], &address.octets()].concat(),
             Self::Barrier(number) => [&[BARRIER][..], &number.to_be_bytes()].concat(),
+            Self::Traffic(slots) => [&[TRAFFIC][..], &slots.to_ne_bytes()].concat(),
         }
     }
 }
@@ -72,10 +77,13 @@ mod tests {
             Message::Packet(address, b"packet"),
             Message::Suspect(address),
             Message::Barrier(7),
+            Message::Traffic(1 << 63 | 2),
         ] {
             assert_eq!(Message::parse(&message.octets()), Some(message));
         }
-        for broken in [&[][..], &[4], &[PACKET, 10, 0, 0], &[SUSPECT], &[BARRIER, 0, 0, 0]] {
+        for broken in
+            [&[][..], &[5], &[PACKET, 10, 0, 0], &[SUSPECT], &[BARRIER, 0, 0, 0], &[TRAFFIC, 1]]
+        {
             assert_eq!(Message::parse(broken), None);
         }
     }

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 
-use isatapd_datapath::Counters;
+use isatapd_datapath::{Counters, Traffic};
 use isatapd_security::sys::BATCH;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -42,10 +42,15 @@ struct Ready {
 
 impl Worker {
     /// Has no descriptors to move packets by yet.
-    pub(super) fn new(channel: OwnedFd, mailbox: Arc<Mailbox>, counters: Arc<Counters>) -> Self {
+    pub(super) fn new(
+        channel: OwnedFd,
+        mailbox: Arc<Mailbox>,
+        counters: Arc<Counters>,
+        traffic: Arc<Traffic>,
+    ) -> Self {
         let channel = Arc::new(channel);
         Self {
-            mover: Mover::new(counters, Arc::clone(&channel)),
+            mover: Mover::new(counters, traffic, Arc::clone(&channel)),
             channel,
             mailbox,
             ends: None,

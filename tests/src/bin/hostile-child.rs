@@ -311,6 +311,7 @@ impl Hostile {
                 "routers" => routers(hosts(if odd { 128 } else { 64 })),
                 "routes" => routes(specific(round % 3)),
                 "dns" => open_dns(DnsId(round), 0),
+                "traffic" => Request::WatchTraffic,
                 "log" => log(&"\u{1b}[2J\n<0>kernel: ".repeat(25)),
                 _ => Request::Report(State::Working),
             };
@@ -448,6 +449,7 @@ fn route(destination: &str, by: u8) -> RouteWish {
         lifetime: Lifetime::from_secs(1800),
         mtu: None,
         hop_limit: None,
+        reachable: true,
     }
 }
 

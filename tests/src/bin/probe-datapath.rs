@@ -18,6 +18,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 #[allow(dead_code)]
 mod clock;
 #[path = "../../../child/src/datapath/mod.rs"]
+#[allow(dead_code)]
 mod datapath;
 
 fn main() -> ExitCode {
@@ -54,7 +55,9 @@ fn obey(path: &mut datapath::DataPath, order: &str, fds: Vec<OwnedFd>) -> String
         ["detach"] => path.detach(),
         ["publish", locator, ref routers @ ..] => {
             let routers = routers.iter().map(|router| router.parse().expect("IPv4"));
-            let routers = routers.map(|v4: Ipv4Addr| v4.try_into().expect("of a host")).collect();
+            let routers = routers.map(|v4: Ipv4Addr| v4.try_into().expect("of a host"));
+            let slots = (0u8..).map(|slot| slot.try_into().expect("few routers"));
+            let routers = routers.zip(slots).collect();
             let table = table(locator.parse().expect("IPv4"));
             path.publish(Arc::new(Table { routers, ..table }));
         }

@@ -65,7 +65,7 @@ fn refreshed_lifetimes_are_told_and_passing_time_is_not() {
     assert_eq!((world.count(is_addresses), world.count(is_routes)), (1, 1));
     assert_eq!(world.routes()[0].lifetime.secs(), 1800);
     world.clear();
-    world.pass(secs(1000));
+    world.pass(secs(600));
     assert_eq!((world.count(is_addresses), world.count(is_routes)), (0, 0));
 }
 

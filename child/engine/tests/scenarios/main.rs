@@ -20,6 +20,7 @@ mod faults;
 mod links;
 mod message;
 mod random;
+mod reach;
 mod schedule;
 mod show;
 mod tables;
