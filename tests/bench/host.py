@@ -45,14 +45,15 @@ class Host(Site):
         self.probe = Probe("b-host", self.spacing)
 
     def __exit__(self, *_):
-        self.probe.end()
-        self.clear()
-        for batch in self.batches.values():
-            batch.stdin.close()
-            batch.wait()
-        self.wire.close()
-        self.inside.shutdown()
-        super().__exit__()
+        try:
+            self.probe.end()
+            self.clear()
+            for node in [*self.batches]:
+                self.done(node)
+            self.wire.close()
+            self.inside.shutdown()
+        finally:
+            super().__exit__()
 
     def move(self):
         libc = ctypes.CDLL(None, use_errno=True)
