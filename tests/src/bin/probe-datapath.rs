@@ -54,7 +54,13 @@ fn obey(path: &mut datapath::DataPath, order: &str, fds: Vec<OwnedFd>) -> String
         ["detach"] => path.detach(),
         ["publish", locator, ref routers @ ..] => {
             let routers = routers.iter().map(|router| router.parse().expect("IPv4"));
-            let routers = routers.map(|v4: Ipv4Addr| v4.try_into().expect("of a host")).collect();
+            let routers = (0_u8..)
+                .zip(routers)
+                .map(|(slot, v4): (u8, Ipv4Addr)| {
+                    let router = v4.try_into().expect("of a host");
+                    (router, slot.try_into().expect("a slot"))
+                })
+                .collect();
             let table = table(locator.parse().expect("IPv4"));
             path.publish(Arc::new(Table { routers, ..table }));
         }

@@ -17,12 +17,16 @@ use isatapd_tests::wait::{secs, wait_for};
 
 use crate::common::{await_default, default_by};
 
-/// How a router dies: the command for ip(8), and that which brings it back.
-type Death = (&'static str, &'static str);
-/// Whoever sends to it is told by IPv4 that nobody is there.
-const DOWN: Death = ("link set eth0 down", "link set eth0 up");
-/// It still hears, but what it sends to the host is lost.
-const MUTE: Death = ("route add blackhole 10.0.0.2", "route del blackhole 10.0.0.2");
+/// How router1 dies: on which node, by what command for ip(8), and what brings it back.
+type Death = (&'static str, &'static str, &'static str);
+/// It has no link: IPv4 tells who sends to it that nobody is there.
+const DOWN: Death = ("site", "link set router1-eth0 down", "link set router1-eth0 up");
+/// What is sent to it gets lost, and nobody tells.
+const MUTE: Death = (
+    "host",
+    "neighbour replace 10.0.0.101 lladdr 02:00:00:00:00:99 nud permanent dev eth0",
+    "neighbour del 10.0.0.101 dev eth0",
+);
 
 /// A site where both routers advertise one prefix and the first is preferred; packets flow by it.
 fn site(arguments: &[&str]) -> (Site, Daemon, Pinger) {
@@ -39,7 +43,7 @@ fn site(arguments: &[&str]) -> (Site, Daemon, Pinger) {
 
 /// The time from the first router's death to the first answer by the other.
 fn take_over(site: &Site, pinger: &Pinger, death: Death) -> Duration {
-    site.ip("router1", death.0);
+    site.ip(death.0, death.1);
     let event = Instant::now();
     site.topology(&["via", "router2"]);
     pinger.first_since(event, secs(60)).expect("a ping by router2 in a minute")
@@ -62,7 +66,7 @@ fn check(death: Death, arguments: &[&str], limit: Duration) {
     both.sort_unstable();
     assert_eq!(both, [false, true], "{shown}");
     // It comes back: the preferred one is used again, and no packet is lost by that.
-    site.ip("router1", death.1);
+    site.ip(death.0, death.2);
     wait_for(secs(90), "the preferred router's return", || {
         (metric(&site, ROUTER1) < metric(&site, ROUTER2)).then_some(())
     });
@@ -105,7 +109,7 @@ fn solicitations(site: &Site) -> (Arc<AtomicU64>, Capture) {
 fn if_both_are_dead_the_routes_stay() {
     let (site, _daemon, pinger) = site(&[]);
     for router in ["router1", "router2"] {
-        site.ip(router, DOWN.0);
+        site.ip("site", &format!("link set {router}-eth0 down"));
     }
     let both_lost = || {
         let lost = |router| metric(&site, router) >= 2048 + METRIC_LOST;
@@ -118,7 +122,7 @@ fn if_both_are_dead_the_routes_stay() {
     let asked = count.load(Ordering::Relaxed);
     assert!((1..=12).contains(&asked), "{asked} solicitations in 30 s");
     site.topology(&["via", "router2"]);
-    site.ip("router2", DOWN.1);
+    site.ip("site", "link set router2-eth0 up");
     assert!(pinger.first_since(Instant::now(), secs(90)).is_some(), "no ping by router2");
 }
 
