@@ -21,6 +21,18 @@ pub fn status(pid: Pid, key: &str) -> String {
         .join(" ")
 }
 
+/// How often its threads have had a processor.
+pub fn switches(pid: Pid) -> u64 {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("threads");
+    let statuses =
+        threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("status")).ok());
+    let counts = |status: String| {
+        let lines = status.lines().filter_map(|line| line.split_once("ctxt_switches:"));
+        lines.map(|(_, count)| count.trim().parse::<u64>().expect("a count")).sum::<u64>()
+    };
+    statuses.map(counts).sum()
+}
+
 /// A set of capabilities: `CapEff` and the like.
 pub fn capabilities(pid: Pid, set: &str) -> u64 {
     u64::from_str_radix(&status(pid, set), 16).expect("a hexadecimal set")

@@ -2,6 +2,7 @@
 //! native lane of `make test` does it, once the programs are staged.
 
 mod connection;
+mod dying;
 mod files;
 mod keep;
 mod leaks;

@@ -5,6 +5,7 @@ mod adverts;
 mod background;
 pub mod common;
 mod crashes;
+mod dying;
 mod ending;
 mod idle;
 mod late;
