@@ -99,17 +99,6 @@ pub fn cpu_time(pid: Pid) -> Duration {
     Duration::from_millis(ticks.sum::<u64>() * 10)
 }
 
-/// How often the threads of a process were switched to and from.
-pub fn switches(pid: Pid) -> u64 {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("threads").flatten();
-    let counts = tasks.map(|task| {
-        let status = fs::read_to_string(task.path().join("status")).expect("status");
-        let lines = status.lines().filter_map(|line| line.split_once("_ctxt_switches:"));
-        lines.map(|(_, n)| n.trim().parse::<u64>().expect("a number")).sum::<u64>()
-    });
-    counts.sum()
-}
-
 /// Runs a command to its end, or asks it to end after `limit`; what it wrote.
 pub fn output(command: &mut Command, limit: Duration) -> Output {
     let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

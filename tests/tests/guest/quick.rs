@@ -10,10 +10,15 @@ use isatapd_tests::site::{INET, Site};
 use isatapd_tests::wait::{secs, stays};
 use nix::sys::signal::Signal;
 
-use crate::common::median;
-
 const RUNS: u8 = 5;
 const INTERVAL: Duration = Duration::from_millis(10);
+
+/// The median of some times, which are shown.
+fn median(what: &str, mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    println!("{what}: {times:?}");
+    times[times.len() / 2]
+}
 
 fn pinger(site: &Site) -> Pinger {
     Pinger::every(&site.namespace("host"), INET, INTERVAL)
