@@ -124,6 +124,7 @@ fn wishes_for(tunnel: &Tunnel, lifetime: Lifetime) -> (Routers, Addresses, Route
         lifetime,
         mtu: None,
         hop_limit: None,
+        reachable: true,
     };
     let hop = NextHop { slot: 0.try_into().unwrap(), form: UBit::Local };
     let routes = [route("::/0", Some(hop)), route("2001:db8:1::/64", None)];

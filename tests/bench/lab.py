@@ -2,6 +2,7 @@
 import ctypes, json, os, statistics, subprocess, sys, time
 
 HERE = os.path.dirname(os.path.realpath(__file__))
+LOG = "/tmp/bench.log"
 INET = "2001:db8:ffff::1"
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -64,7 +65,7 @@ class Site:
 
     def start(self, node, *command):
         """A process on a node that ends with the site at the latest."""
-        log = open("/tmp/bench.log", "a")
+        log = open(LOG, "a")
         process = subprocess.Popen(["ip", "netns", "exec", self.prefix + node, *command],
                                    stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.running.append(process)
@@ -84,7 +85,7 @@ class Site:
         while subprocess.run(["ip", "netns", "exec", self.prefix + node, "ping", "-c1", "-W1", address],
                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode:
             if time.monotonic() > end:
-                sys.exit(f"bench: no ping from {node} to {address} in {seconds} s; see /tmp/bench.log")
+                sys.exit(f"bench: no ping from {node} to {address} in {seconds} s; see {LOG}")
             time.sleep(0.05)
 
     def daemons(self, isatapd):
@@ -112,11 +113,24 @@ def iperf(site, server, *options):
     return rate, packets, spent / (rate * seconds / 1e9) if rate else 0
 
 
-def latency(site, address, count):
-    """Median time of single pings in µs, one after the other."""
-    text = site.on("host", "ping", "-n", "-c", str(count), "-i", "0.002", address)
+def on_one_processor(pid):
+    """Keeps all threads of a process and of those below it on the first processor."""
+    for p in tree(pid):
+        for thread in os.listdir(f"/proc/{p}/task"):
+            os.sched_setaffinity(int(thread), {0})
+
+
+def latency(site, address, count, *before, pace=("-i", "0.002")):
+    """Median time of single pings in µs, one after the other. `before`: what runs the ping."""
+    text = site.on("host", *before, "ping", "-n", "-c", str(count), *pace, address)
     times = [float(line.split("time=")[1].split()[0]) for line in text.splitlines() if "time=" in line]
     return statistics.median(times) * 1000
+
+
+def latency_awake(site, address, count):
+    """The same where no processor falls asleep: the next ping leaves when the last is answered, from
+    the processor that the daemons are kept on."""
+    return latency(site, address, count, "taskset", "-c", "0", pace=("-A",))
 
 
 def report(title, rows, columns, where=None):

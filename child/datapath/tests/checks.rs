@@ -2,20 +2,7 @@
 //! over arbitrary octets.
 
 #[cfg(test)]
-#[path = "../../../tests/fuzz/src"]
-#[allow(
-    clippy::arithmetic_side_effects,
-    dead_code,
-    unreachable_pub,
-    missing_docs,
-    reason = "shared with the fuzz targets, where a panic is the verdict"
-)]
-mod checks {
-    pub mod failed;
-    pub mod inbound;
-    pub mod outbound;
-    pub mod tunnel;
-}
+mod common;
 
 #[cfg(test)]
 mod tests {
@@ -25,7 +12,7 @@ mod tests {
     use proptest::prelude::*;
     use proptest::sample::{Index, select};
 
-    use super::checks;
+    use super::common::checks;
 
     type Check = fn(&[u8]);
     type Target = (&'static str, Check);

@@ -2,18 +2,7 @@
 //! means is written beside it; the verdict follows from that, not from the octets.
 
 #[cfg(test)]
-#[path = "../../../tests/fuzz/src"]
-#[allow(
-    clippy::arithmetic_side_effects,
-    dead_code,
-    unreachable_pub,
-    missing_docs,
-    reason = "shared with the fuzz targets, where a panic is the verdict"
-)]
-mod checks {
-    pub mod inbound;
-    pub mod tunnel;
-}
+mod common;
 
 #[cfg(test)]
 mod tests {
@@ -23,8 +12,8 @@ mod tests {
     use isatapd_datapath::{Counter, Counters, Inbound, Instant, Path, Role, Table};
     use isatapd_proto::MtuMethod;
 
-    use super::checks::inbound::judge;
-    use super::checks::tunnel::{LOCATOR, OURS, ROUTER, ipv4, ipv6, table, v4, v6};
+    use super::common::checks::inbound::judge;
+    use super::common::checks::tunnel::{LOCATOR, OURS, ROUTER, ipv4, ipv6, table, v4, v6};
 
     /// Outer sources: why each is dropped, if it is; whether it is in the PRL.
     const OUTER: [(&str, Option<Counter>, bool); 20] = [
@@ -133,10 +122,14 @@ mod tests {
         Nobody,
         /// Somebody else's, to be forwarded.
         Else,
+        /// Another tunnel's, whose end we are.
+        Round,
+        /// Another router's.
+        Router,
     }
-    use Destination::{AllRouters, Else, LinkLocal, Nobody, Ours};
+    use Destination::{AllRouters, Else, LinkLocal, Nobody, Ours, Round, Router};
 
-    const DESTINATIONS: [(&str, Destination); 30] = [
+    const DESTINATIONS: [(&str, Destination); 36] = [
         ("fe80::5efe:c000:201", Ours),
         ("fe80::200:5efe:c000:201", Ours),
         ("2001:db8:1:1:0:5efe:c000:201", Ours),
@@ -163,7 +156,14 @@ mod tests {
         ("2001:db8:1:1:200:5efe:c000:201", Else),
         ("2001:db8:1:1:0:5efe:c000:24d", Else),
         ("2001:db8:9::1", Else),
-        ("2002:c000:201::1", Else),
+        ("2001:db8:1:1:0:5efe:c000:20b", Router),
+        ("2001:db8:1:1:200:5efe:c633:6407", Router),
+        ("2001:db8:2:1:0:5efe:c000:20b", Else),
+        ("2001:db8:2:1:200:5efe:c000:201", Round),
+        ("2002:c000:201::1", Round),
+        ("2002:c000:202::1", Else),
+        // A private address says nothing of whose it is.
+        ("2002:a09:909:1:200:5efe:a09:909", Else),
         ("fc00::1", Else),
         ("fec0::1", Else),
         ("64:ff9b::1.2.3.4", Else),
@@ -171,6 +171,7 @@ mod tests {
 
     fn destination_verdict(
         role: Role,
+        member: bool,
         source: Source,
         destination: Destination,
         kind: u8,
@@ -180,10 +181,12 @@ mod tests {
             Ours => None,
             AllRouters if router && kind == 133 => None,
             LinkLocal if router => Some(Counter::LinkLocalTransit),
-            Else if router && matches!(source, Neighbour(_, true) | Local) => {
+            Else | Round | Router if router && matches!(source, Neighbour(_, true) | Local) => {
                 Some(Counter::LinkLocalTransit)
             }
-            Else if router => None,
+            Round if router => Some(Counter::LoopIn),
+            Router if router && member => Some(Counter::LoopIn),
+            Else | Router if router => None,
             _ => Some(Counter::InnerDestination),
         }
     }
@@ -219,10 +222,13 @@ mod tests {
                             };
                             let expected = banned
                                 .or_else(|| source_verdict(outer, member, is))
-                                .or_else(|| destination_verdict(role, is, goes, kind))
+                                .or_else(|| destination_verdict(role, member, is, goes, kind))
                                 .or(discovery);
                             let expected = match (expected, kind) {
                                 (Some(counter), _) => Inbound::Drop(counter),
+                                (None, 136) if role == Role::Host && member => {
+                                    Inbound::Engine { from: v4(outer), packet: 20..84 }
+                                }
                                 (None, 133 | 134) => {
                                     Inbound::Engine { from: v4(outer), packet: 20..84 }
                                 }
@@ -250,7 +256,7 @@ mod tests {
         }
         let mut packet = ipv4(ROUTER, LOCATOR, &ipv6(v6(inner.0), v6(inner.1), 59, &[]));
         let counters = Arc::default();
-        let mut path = Path::new(counters);
+        let mut path = Path::new(counters, Arc::default());
         let now = Instant::since_boot(Duration::ZERO);
         assert_eq!(path.inbound(now, &mut packet), Inbound::Drop(Counter::NoLocator));
     }
@@ -266,7 +272,7 @@ mod tests {
                 inside[1] = 0x8f | u8::try_from(inner).unwrap() << 4;
                 let mut packet = ipv4(ROUTER, LOCATOR, &inside);
                 packet[1] = 0xfc | u8::try_from(outer).unwrap();
-                let mut path = Path::new(Arc::default());
+                let mut path = Path::new(Arc::default(), Arc::default());
                 path.publish(table(Role::Host, MtuMethod::Static).into());
                 let now = Instant::since_boot(Duration::ZERO);
                 let verdict = path.inbound(now, &mut packet);
@@ -359,7 +365,7 @@ mod tests {
     fn the_engine_hears_so_many() {
         for (role, kind) in [(Role::Host, 134), (Role::Router, 133), (Role::Router, 134)] {
             let counters = Arc::new(Counters::default());
-            let mut path = Path::new(counters.clone());
+            let mut path = Path::new(counters.clone(), Arc::default());
             path.publish(table(role, MtuMethod::Static).into());
             let message = [kind, 0, 0, 0, 0, 0, 0, 0];
             let packet = ipv6(v6("fe80::5efe:c000:20a"), OURS, 58, &message);

@@ -1,18 +1,7 @@
 //! Packets that a kernel left unfinished: each verdict is checked as the fuzz target does.
 
 #[cfg(test)]
-#[path = "../../../tests/fuzz/src"]
-#[allow(
-    clippy::arithmetic_side_effects,
-    dead_code,
-    unreachable_pub,
-    missing_docs,
-    reason = "shared with the fuzz targets, where a panic is the verdict"
-)]
-mod checks {
-    pub mod inbound;
-    pub mod tunnel;
-}
+mod common;
 
 #[cfg(test)]
 #[allow(clippy::arithmetic_side_effects, reason = "overflow fails the test")]
@@ -26,12 +15,12 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    use super::checks::inbound::judge;
-    use super::checks::tunnel::{LOCATOR, OURS, ROUTER, ipv4, ipv6, table, v6};
+    use super::common::FAR;
+    use super::common::checks::inbound::judge;
+    use super::common::checks::tunnel::{LOCATOR, OURS, ROUTER, ipv4, ipv6, table, v6};
 
     const TCP: u8 = 6;
     const UDP: u8 = 17;
-    const FAR: &str = "2001:db8:9::1";
     const BEYOND: &str = "2001:db8:8::1";
 
     /// The ones' complement sum of the pseudo-header and `octets`, folded to 16 bits.
@@ -113,7 +102,7 @@ mod tests {
 
     /// What a host delivers of it, in one.
     fn delivered(datagram: &[u8]) -> Vec<u8> {
-        let mut path = Path::new(Arc::default());
+        let mut path = Path::new(Arc::default(), Arc::default());
         path.publish(table(Role::Host, MtuMethod::Dynamic).into());
         let mut copy = datagram.to_vec();
         let verdict = path.inbound(Instant::since_boot(Duration::ZERO), &mut copy);

@@ -45,6 +45,10 @@ const THREAD: Condition = Condition {
     ),
 };
 
+/// The kind of the socket that tells of traffic, as it is made.
+const TRAFFIC_SOCKET: u64 =
+    (libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK).unsigned_abs() as u64;
+
 /// System calls that seem not to exist (ENOSYS): glibc makes do without.
 pub const ABSENT: &[Rule] = &[rule!(
     SYS_clone3,
@@ -70,6 +74,11 @@ pub const RULES: &[Rule] = &[
     rule!(SYS_socket, [int(0, libc::AF_NETLINK as u64)], "routing"),
     rule!(SYS_socket, [int(0, libc::AF_INET as u64)], "name servers; ioctls for the PRL"),
     rule!(SYS_socket, [int(0, libc::AF_INET6 as u64)], "name servers; the child's ICMPv6"),
+    rule!(
+        SYS_socket,
+        [int(0, libc::AF_PACKET as u64), int(1, TRAFFIC_SOCKET)],
+        "whether packets leave by the kernel's tunnel; never read"
+    ),
     rule!(SYS_socketpair, [int(0, libc::AF_UNIX as u64)], "the channel"),
     rule!(SYS_bind, "the child's sockets of protocol 41 to the locator; netlink"),
     rule!(SYS_connect, "the child's sockets, the log"),
@@ -99,6 +108,7 @@ pub const RULES: &[Rule] = &[
     rule!(SYS_read, "files, signals, inotify"),
     rule!(SYS_write, "files, standard error"),
     rule!(SYS_unlinkat, "pid file and lock, at the end"),
+    rule!(SYS_renameat, "the state that SIGUSR1 asks for replaces the one before as a whole"),
     rule!(SYS_fcntl, "locks, non-blocking, copies of descriptors"),
     rule!(SYS_umask, "files; a child"),
     rule!(SYS_close, "descriptors"),

@@ -15,20 +15,19 @@ const SIOCGETPRL: Ioctl = 0x89f4;
 const SIOCADDPRL: Ioctl = 0x89f5;
 const SIOCDELPRL: Ioctl = 0x89f6;
 
-/// The name of an interface as the kernel takes it: 1 to 15 octets, no `/`, `:`, white space or
-/// control character, not `.` or `..`.
+/// The name of an interface as calls take it: 1 to 15 octets, no NUL, and no `%`, which would make it a
+/// pattern. What else is no name finds no interface, and the kernel makes none of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InterfaceName(pub(super) [u8; libc::IFNAMSIZ]);
 
 impl InterfaceName {
     /// `None` if it is not such a name.
     pub fn new(name: &str) -> Option<Self> {
-        let bad = |octet: u8| matches!(octet, b'/' | b':' | 0..=b' ' | 0x7f..);
         let mut octets = [0; libc::IFNAMSIZ];
         let (place, _terminator) = octets.split_at_mut_checked(name.len())?;
         place.copy_from_slice(name.as_bytes());
         let whole = !name.is_empty() && name.len() < libc::IFNAMSIZ;
-        (whole && name != "." && name != ".." && !name.bytes().any(bad)).then_some(Self(octets))
+        (whole && !name.contains(['\0', '%'])).then_some(Self(octets))
     }
 }
 
@@ -119,8 +118,7 @@ mod tests {
         for good in ["is0", "a", "isatap-eth0.100", "123456789012345"] {
             assert!(InterfaceName::new(good).is_some(), "{good}");
         }
-        for bad in ["", ".", "..", "a/b", "a b", "a:1", "a\0", "\u{e9}", "1234567890123456", "a\n"]
-        {
+        for bad in ["", "a\0", "\0", "is%d", "1234567890123456"] {
             assert!(InterfaceName::new(bad).is_none(), "{bad:?}");
         }
     }

@@ -26,7 +26,7 @@ use crate::common::check_gone;
 const LIVED: Duration = secs(61);
 
 /// Messages that no child sends: each is its end.
-const VIOLATIONS: [&str; 41] = [
+const VIOLATIONS: [&str; 43] = [
     "forge router 0.0.0.0",
     "forge router 0.1.2.3",
     "forge router 127.0.0.1",
@@ -65,6 +65,8 @@ const VIOLATIONS: [&str; 41] = [
     "descriptors 253",
     "replay",
     "again",
+    "pong",
+    "state",
     "after",
     "deaf",
     "empty",
@@ -335,9 +337,15 @@ fn the_parent_answers_signals_at_any_time() {
     let site = site();
     let _replaced = Replaced::new();
     let before = outside(&site);
-    for attack in
-        ["spin", "storm report", "storm log", "storm dns", "storm routes", "storm routers"]
-    {
+    for attack in [
+        "spin",
+        "storm report",
+        "storm log",
+        "storm dns",
+        "storm routes",
+        "storm routers",
+        "storm traffic",
+    ] {
         let mut daemon = Daemon::working(&site, &KERNEL);
         let child = daemon.child();
         let resident_before = resident(daemon.parent());

@@ -1,13 +1,15 @@
 //! Processes that die.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use isatapd_tests::daemon::{Daemon, run};
 use isatapd_tests::expect::{self, CHILD_ENDED, status};
-use isatapd_tests::ip;
+use isatapd_tests::netns::within;
 use isatapd_tests::process::{children, is_alive};
 use isatapd_tests::site::ROUTER1;
 use isatapd_tests::wait::{secs, stays, wait_for};
+use isatapd_tests::{ctl, ip};
 use nix::sys::signal::{Signal, kill};
 
 use crate::common::{GLOBAL1, address, default_by};
@@ -76,6 +78,39 @@ fn a_stopped_parent_makes_up_for_nothing() {
     assert!(burst <= 3, "{burst} solicitations at once");
     site.reaches_inet();
     assert_eq!(index(&site), number);
+}
+
+/// Who asks how things stand hears at once that there is nobody to tell, and when there will be.
+#[test]
+fn while_a_child_that_keeps_dying_is_waited_for_it_is_said() {
+    let site = crate::site(&[]);
+    let host = site.namespace("host");
+    let mut daemon = Daemon::working(&site, &[]);
+    for wait in [0, 1, 2, 4] {
+        let child = daemon.child();
+        kill(child, Signal::SIGKILL).expect("kill");
+        wait_for(secs(1), "its end", || (!is_alive(child)).then_some(()));
+        if wait == 4 {
+            break;
+        }
+        wait_for(secs(wait + 2), "another child", || ctl::show(&host, "is0"));
+    }
+    let mut command = Command::new(ctl::isatapctl());
+    command.args(["-n", "is0"]);
+    let asked = Instant::now();
+    let output = within(&host, || command.output()).expect("isatapctl");
+    assert!(asked.elapsed() < secs(1), "took {:?}", asked.elapsed());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("isatapd-child keeps ending; another is started in"), "{said}");
+    assert_eq!(output.status.code(), Some(status::TEMPORARY), "{said}");
+    let log = daemon.log();
+    let ends: Vec<_> = log.lines().filter(|line| line.contains("another is started")).collect();
+    let told = ["is started, ", "in 1 s, ", "in 2 s, ", "in 4 s, "];
+    assert_eq!(ends.len(), told.len(), "{log}");
+    assert!(ends.iter().zip(told).all(|(line, told)| line.contains(told)), "{log}");
+    site.reaches_inet();
+    wait_for(secs(10), "another child", || ctl::show(&host, "is0"));
+    assert_eq!(daemon.stop(Signal::SIGTERM).0.code(), Some(0));
 }
 
 #[test]
