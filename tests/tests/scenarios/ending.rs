@@ -1,4 +1,5 @@
-//! SIGTERM at any moment.
+//! SIGTERM at any moment. Pings keep the guest's clock from leaping while a program is read from its
+//! disk.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -10,12 +11,14 @@ use isatapd_tests::wait::{secs, wait_for};
 use nix::sys::signal::Signal;
 
 use crate::common::check_gone;
+use crate::scenarios::restarts::pinger;
 
 /// From the signal to the end. The median of some counts: others may keep the machine busy.
 const ENDS: Duration = Duration::from_millis(300);
 
 /// Starts it and ends it after a while, which is another each time; nothing may be left.
 fn check(site: &Site, arguments: &[&str], step: Duration) {
+    let _awake = pinger(site);
     let mut took = Vec::new();
     for n in 0..15 {
         let mut daemon = Daemon::start(site, arguments);
@@ -54,6 +57,7 @@ fn while_the_router_is_silent() {
 fn in_a_storm_of_changes() {
     let site = crate::site(&[]);
     let host = site.namespace("host");
+    let _awake = pinger(&site);
     let mut took = Vec::new();
     for _ in 0..5 {
         let mut daemon = Daemon::working(&site, &[]);
@@ -74,6 +78,7 @@ fn in_a_storm_of_changes() {
 #[test]
 fn while_it_takes_over_what_was_left() {
     let site = crate::site(&[]);
+    let _awake = pinger(&site);
     for step in 0..15 {
         let mut left = Daemon::start(&site, &["--keep"]);
         wait_for(secs(10), "a tunnel", || left.log().contains("is0: tunnel").then_some(()));
