@@ -32,7 +32,9 @@ impl World {
 
     /// Does this on the host, and waits until IPv6 works, by an interface of that name.
     fn survives(&self, commands: &[&str], name: &str) {
-        commands.iter().for_each(|command| drop(ip::run(&self.host, command)));
+        for command in commands {
+            ip::run(&self.host, command);
+        }
         self.works(name);
     }
 
