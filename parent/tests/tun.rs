@@ -241,7 +241,7 @@ fn what_others_do_to_it_is_found_and_mended() {
     }
     let disable = "/proc/sys/net/ipv6/conf/is0/disable_ipv6";
     fs::write(disable, "1").unwrap();
-    assert!(tunnel.restore(&mut netlink, true).is_err());
+    assert_eq!(tunnel.restore(&mut netlink, true), Ok(Found::Off));
     fs::write(disable, "0").unwrap();
     assert_eq!(tunnel.restore(&mut netlink, true), Ok(Found::Emptied));
     assert_eq!(addresses(), ["fe80::5efe:a00:2/64"]);
