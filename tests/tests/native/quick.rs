@@ -15,6 +15,8 @@ use isatapd_tests::site::{HOST, INET, Site};
 use isatapd_tests::wait::secs;
 use nix::sys::signal::Signal;
 
+use crate::common::sorted;
+
 const RUNS: u8 = 7;
 /// Between them: what comes in storms is slowed down.
 const REST: Duration = Duration::from_millis(400);
@@ -24,13 +26,6 @@ const STARTED: Duration = Duration::from_millis(50);
 const SOLICITED: Duration = Duration::from_millis(30);
 const PINGED: Duration = Duration::from_millis(40);
 const INTERVAL: Duration = Duration::from_millis(1);
-
-/// Millis, sorted; shown by `--nocapture`.
-fn sorted(what: &str, mut times: Vec<Duration>) -> Vec<Duration> {
-    times.sort();
-    println!("{what}: {times:?}");
-    times
-}
 
 #[test]
 fn a_start() {

@@ -14,6 +14,13 @@ pub const GLOBAL1: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0x5efe, 0x0a
 /// The host in router2's prefix.
 pub const GLOBAL2: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0x5efe, 0x0a00, 2);
 
+/// The least of some times first; they are shown.
+pub fn sorted(what: &str, mut times: Vec<Duration>) -> Vec<Duration> {
+    times.sort();
+    println!("{what}: {times:?}");
+    times
+}
+
 /// The default routes on the host's is0.
 pub fn defaults(site: &Site) -> Vec<Route> {
     ip::default_routes(&site.namespace("host"), "is0")

@@ -32,7 +32,9 @@ impl World {
 
     /// Does this on the host, and waits until IPv6 works, by an interface of that name.
     fn survives(&self, commands: &[&str], name: &str) {
-        commands.iter().for_each(|command| drop(ip::run(&self.host, command)));
+        for command in commands {
+            ip::run(&self.host, command);
+        }
         self.works(name);
     }
 
@@ -122,7 +124,7 @@ fn it_is_renamed_and_a_stranger_takes_its_name() {
     wait_for(secs(15), "the routes", || {
         (ip::default_routes(&world.host, "is0").len() == 2).then_some(())
     });
-    world.site.reaches_inet();
+    // No ping: radvd's routers take packets from addresses of their own prefix only.
     assert_eq!(world.daemon.stop(Signal::SIGTERM).0.code(), Some(0));
     check_gone(&world.site, "is0");
 }
