@@ -129,6 +129,21 @@ fn unsafe_stands_in_security_only() {
     }
 }
 
+/// Else the service manager takes away what the parent is built with.
+#[test]
+fn the_unit_allows_the_families_of_sockets_that_the_parent_makes() {
+    let read = |path: &str| fs::read_to_string(top().join(path)).expect("UTF-8");
+    let (rules, unit) = (read("security/src/seccomp/parent.rs"), read("dist/isatapd.service"));
+    let family = |text: &str| {
+        let end = text.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(text.len());
+        format!("AF_{}", &text[..end])
+    };
+    let made: BTreeSet<String> = rules.split("libc::AF_").skip(1).map(family).collect();
+    let line = unit.lines().find_map(|line| line.strip_prefix("RestrictAddressFamilies="));
+    let allowed = line.expect("a list").split(' ').map(str::to_owned).collect();
+    assert_eq!(made, allowed);
+}
+
 /// Panics if a source file below `folder` holds one of these outside comments.
 fn check_sources(folder: &str, forbidden: &[&str]) {
     let files = sources(&top().join(folder));
