@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::ip;
 use crate::process::{children, is_alive};
 use crate::site::{Site, isatapd};
 use crate::wait::{poll, secs, wait_for};
@@ -24,6 +25,26 @@ impl Daemon {
     /// Starts it on the host, with these arguments after those that the site asks for.
     pub fn start(site: &Site, arguments: &[&str]) -> Self {
         Self::on(site, "host", &[site.host_arguments(), arguments].concat())
+    }
+
+    /// Starts it on the host with an attacker (`bin/hostile-child.rs`) in the child's place, of its own
+    /// only, and waits until the tunnel is as that one has it.
+    pub fn hostile(site: &Site, arguments: &[&str]) -> Self {
+        let log = log_path();
+        let arguments = [site.host_arguments(), arguments].concat();
+        let folder = std::env::var_os("ISATAPD_LIBEXECDIR").expect("ISATAPD_LIBEXECDIR");
+        let mut command = on_node(site, "host", &log);
+        // `ip netns exec` has made a mount namespace for it.
+        command.args(["sh", "-c", "mount --bind \"$0\" \"$1\" && shift && exec \"$@\""]);
+        command.arg(isatapd().with_file_name("hostile-child"));
+        command.arg(Path::new(&folder).join("isatapd-child")).arg(isatapd()).args(arguments);
+        let mut daemon = Self { process: command.spawn().expect("isatapd"), log, sandboxed: None };
+        wait_for(secs(30), "a default route", || {
+            let routes = ip::default_routes(&site.namespace("host"), "is0");
+            routes.first().map(|_| ())
+        });
+        daemon.child();
+        daemon
     }
 
     /// Starts it on a node, with these arguments.
@@ -108,10 +129,16 @@ pub fn run(site: &Site, arguments: &[&str]) -> (ExitStatus, String) {
 
 /// The command that starts the daemon on a node, with its /etc/resolv.conf.
 fn command(site: &Site, node: &str, arguments: &[&str], log: &Path) -> Command {
+    let mut command = on_node(site, node, log);
+    command.arg(isatapd()).args(arguments);
+    command
+}
+
+/// What runs something there.
+fn on_node(site: &Site, node: &str, log: &Path) -> Command {
     let log = File::create(log).expect("a log file");
     let mut command = Command::new("ip");
     command.args(["netns", "exec", &site.namespace(node)]);
-    command.arg(isatapd()).args(arguments);
     command.stdin(Stdio::null()).stdout(log.try_clone().expect("dup")).stderr(log);
     command
 }

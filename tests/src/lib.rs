@@ -8,6 +8,7 @@ pub mod daemon;
 pub mod expect;
 pub mod flow;
 pub mod forge;
+pub mod hostile;
 pub mod ip;
 pub mod netns;
 pub mod ping;

@@ -2,6 +2,7 @@
 //! native lane of `make test` does it, once the programs are staged.
 
 mod connection;
+mod hostile;
 mod leaks;
 mod peers;
 mod pmtu;
