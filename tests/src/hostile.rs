@@ -212,14 +212,18 @@ pub fn check_tunnel(site: &Site) {
     assert!(routes.len() <= 80, "{} routes", routes.len());
     for route in routes {
         assert!(route.get("table").is_none() && route["protocol"] == "ra", "{route}");
-        assert!(route["metric"].as_u64().is_some_and(|m| m >= 2048), "{route}");
-        let gateway = route["gateway"].as_str().expect("a gateway");
-        let is_listed = |all: &Vec<_>| all.iter().any(|g: &String| g == gateway);
-        assert!(gateways.as_ref().is_none_or(is_listed), "{route}");
-        assert!(
-            gateway.starts_with("fe80::5efe:") || gateway.starts_with("fe80::200:5efe:"),
-            "{route}"
-        );
+        let metric = route["metric"].as_u64().expect("a metric");
+        match route["gateway"].as_str() {
+            // A prefix on the link.
+            None => assert!(!site.has_sit() && metric == 2047, "{route}"),
+            Some(gateway) => {
+                let is_listed = |all: &Vec<_>| all.iter().any(|g: &String| g == gateway);
+                assert!(gateways.as_ref().is_none_or(is_listed), "{route}");
+                let is_isatap =
+                    ["fe80::5efe:", "fe80::200:5efe:"].iter().any(|p| gateway.starts_with(p));
+                assert!(is_isatap && metric >= 2048, "{route}");
+            }
+        }
         let to = route["dst"].as_str().expect("a destination");
         let first = to.split(':').next().map(|s| u16::from_str_radix(s, 16));
         let inside = matches!(first, Some(Ok(first)) if may_be_reached(first));
