@@ -130,12 +130,11 @@ pub fn outside(site: &Site) -> BTreeMap<String, String> {
             all.insert(path.display().to_string(), text);
         });
     }
-    // What the test, the site's servers and the daemon's lock write.
+    // What the test, the site's servers and the daemon's lock write; and other sites.
     all.retain(|path, _| {
-        *path != hosts(site).display().to_string()
-            && !["/run/topology/", "/run/guest/", "/run/isatapd"]
-                .iter()
-                .any(|own| path.starts_with(own))
+        !["/etc/netns/", "/run/topology/", "/run/guest/", "/run/isatapd"]
+            .iter()
+            .any(|own| path.starts_with(own))
             && !path.contains("/is0/")
     });
     all
