@@ -5,9 +5,11 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use isatapd_engine::{Action, Input, Instant};
+use isatapd_engine::{Action, Input, Instant, Traffic};
 use isatapd_proto::isatap::UBit;
-use isatapd_proto::{Backend, DnsId, Link, Request, Slot, State, Transport, UnicastV4, Up, encode};
+use isatapd_proto::{
+    Backend, DnsId, Link, Request, Seq, Slot, State, Transport, UnicastV4, Up, encode,
+};
 
 use crate::clock::Clock;
 use crate::control::Control;
@@ -36,8 +38,10 @@ pub(crate) struct Io {
     /// Sockets asked for: the transport of each.
     asked: BTreeMap<DnsId, Transport>,
     waiting: VecDeque<Vec<u8>>,
-    /// What waits is held back until the data path has sent the engine's packets.
-    held: bool,
+    /// What waits is held back until the data path has sent the engine's packets: until this barrier.
+    held: Option<u64>,
+    /// The parent hears that both threads are well when this barrier comes back.
+    pinged: Option<u64>,
 }
 
 impl Io {
@@ -60,7 +64,8 @@ impl Io {
             settled_at: None,
             asked: BTreeMap::new(),
             waiting: VecDeque::new(),
-            held: false,
+            held: None,
+            pinged: None,
         }
     }
 
@@ -75,6 +80,12 @@ impl Io {
             self.has_data_path = false;
         }
         self.locator = locator;
+    }
+
+    /// When the data path last heard each router; nothing without one.
+    pub(crate) fn last_heard(&self) -> Vec<(Slot, Instant)> {
+        let traffic = self.has_data_path.then(|| self.data_path.traffic());
+        traffic.into_iter().flat_map(Traffic::last_heard).collect()
     }
 
     /// Has packets pass by these descriptors from now on.
@@ -106,6 +117,7 @@ impl Io {
             }
             Action::Transmit { to, packet } => self.data_path.transmit(to, &packet),
             Action::Publish(table) => self.data_path.publish(table),
+            Action::Watch(slots) => self.data_path.traffic().watch(slots),
             Action::CloseRouter(slot) => self.routers.retain(|(s, _), _| *s != slot),
             Action::SendDns { id, bytes } => {
                 let socket = self.dns.get_mut(&id);
@@ -127,8 +139,7 @@ impl Io {
             // The parent takes the data path away when it has heard that.
             Request::Report(State::Finished) if self.has_data_path => {
                 self.flush()?;
-                self.data_path.barrier();
-                self.held = true;
+                self.held = Some(self.data_path.barrier());
             }
             Request::Report(State::Working) => self.settled_at = Some(Clock::now()?.after(SETTLED)),
             _ => {}
@@ -142,18 +153,27 @@ impl Io {
 
     /// Whether messages wait for the parent to take them.
     pub(crate) fn is_waiting(&self) -> bool {
-        !self.held && !self.waiting.is_empty()
+        self.held.is_none() && !self.waiting.is_empty()
     }
 
-    /// The data path has sent all that it was given.
-    pub(crate) fn release(&mut self) -> io::Result<()> {
-        self.held = false;
+    /// The parent wants a sign of life: of the other thread first.
+    pub(crate) fn ping(&mut self) {
+        self.pinged = Some(self.data_path.barrier());
+    }
+
+    /// The data path has done all that it was given before this barrier.
+    pub(crate) fn release(&mut self, barrier: u64) -> io::Result<()> {
+        self.held.take_if(|at| *at <= barrier);
+        if self.pinged.take_if(|at| *at <= barrier).is_some() {
+            let up = Up { seq: Seq(0), request: Request::Pong };
+            self.waiting.push_back(encode(&up).map_err(io::Error::other)?);
+        }
         self.flush()
     }
 
     /// Sends what waits.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
-        while !self.held
+        while self.held.is_none()
             && let Some(octets) = self.waiting.front()
         {
             match self.uplink.send(octets) {

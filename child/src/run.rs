@@ -35,6 +35,7 @@ pub(crate) fn run(io: &mut Io, engine: &mut Engine) -> io::Result<()> {
             if io.settled_at.take_if(|at| *at <= now).is_some() {
                 forget_startup_code();
             }
+            tell(io, engine, Input::Heard(&io.last_heard()))?;
             tell(io, engine, Input::Timer)?;
         }
         if ready.data_path {
@@ -155,8 +156,14 @@ fn obey(io: &mut Io, engine: &mut Engine, event: Event, fds: Vec<OwnedFd>) -> io
             Input::DataPath(path)
         }
         Event::Surroundings(around) => Input::Surroundings(around),
+        // The parent does not know by which.
+        Event::Traffic => Input::Traffic(u64::MAX),
         Event::Control => {
             io.control.listen(next()?);
+            return Ok(());
+        }
+        Event::Ping => {
+            io.ping();
             return Ok(());
         }
     };
@@ -193,8 +200,9 @@ fn hear_data_path(io: &mut Io, engine: &mut Engine, buffer: &mut [u8]) -> io::Re
             Some(Message::Packet(from, packet)) => {
                 tell(io, engine, Input::Tunnelled { from, packet })?;
             }
+            Some(Message::Traffic(slots)) => tell(io, engine, Input::Traffic(slots))?,
             Some(Message::Suspect(router)) => tell(io, engine, Input::Suspect(router))?,
-            Some(Message::Barrier) => io.release()?,
+            Some(Message::Barrier(number)) => io.release(number)?,
             Some(Message::Wake) => {}
             None => break,
         }

@@ -83,6 +83,8 @@ mod tests {
         "preference": "high"
       },
       "next": 1200,
+      "reachable": true,
+      "probe": null,
       "unanswered": 0,
       "error": null,
       "mtu": 1400,

@@ -45,6 +45,11 @@ fn run() -> Result<Exit, Fatal> {
             Ok(Exit::Good)
         }
         Told::OtherVersion => Err(ask::other_version()),
+        Told::Restarting(left) => {
+            let line = "isatapd-child keeps ending; another is started";
+            let line = format!("{line} in {} s, the tunnel stays meanwhile", left.0);
+            Err(Fatal::new(Exit::TempFail, line))
+        }
     }
 }
 

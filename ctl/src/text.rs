@@ -130,6 +130,8 @@ fn of_router(router: &Router) -> String {
     items.extend(router.default_router.map(|default| {
         format!("default router for {}, {}", Time(default.left), preference(default.preference))
     }));
+    items.extend((!router.reachable).then(|| "unreachable".to_owned()));
+    items.extend(router.probe.map(|next| format!("asked again in {}", Time(Some(next)))));
     items.extend((router.unanswered > 0).then(|| format!("{} unanswered", router.unanswered)));
     items.extend(router.error.as_ref().map(|error| (**error).to_owned()));
     items.push(match router.next {

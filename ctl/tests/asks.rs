@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::thread::{JoinHandle, spawn};
 
-use isatapd_proto::control::{Answer, Ask, Count, MAX_QUERY, Query, Told, Version};
+use isatapd_proto::control::{
+    Answer, Ask, Count, MAX_QUERY, Query, Seconds, Told, VERSION, Version,
+};
 use isatapd_proto::{Bounded, Text, decode, encode};
 use nix::sys::socket::{
     AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, bind, listen, recv, send,
@@ -73,6 +75,20 @@ fn counters() -> Vec<u8> {
 }
 
 #[test]
+fn without_a_child_it_is_said_when_the_next_comes() {
+    let mut site = Site::new(SockType::SeqPacket);
+    let told = Told::Restarting(Seconds(8));
+    let isatapd = site.answer(Some(encode(&Answer { version: Version, told }).unwrap()));
+    let (status, line) = complaint(&isatapctl("show -j", &site.path()));
+    isatapd.join().unwrap();
+    assert_eq!(status, 75);
+    assert_eq!(
+        line,
+        "isatapctl: isatapd-child keeps ending; another is started in 8 s, the tunnel stays meanwhile"
+    );
+}
+
+#[test]
 fn an_answer_is_printed() {
     for (words, expected) in [
         ("show counters", "solicitations sent  3\n"),
@@ -98,7 +114,7 @@ fn an_answer_that_is_none_is_one_line() {
         (None, 75, "closed without an answer: too many ask, or only root may"),
         (Some(other), 76, "isatapd is of another version than isatapctl"),
         (Some(vec![9, 0, 1, 2, 3]), 76, "isatapd is of another version than isatapctl"),
-        (Some(vec![1, 0, 9, 9]), 76, "malformed message"),
+        (Some([&VERSION.to_le_bytes()[..], &[9, 9]].concat()), 76, "malformed message"),
         (Some([counters(), vec![0]].concat()), 76, "1 octets after the message"),
     ];
     for (octets, status, line) in cases {

@@ -77,7 +77,7 @@ pub const fn choose(facts: Facts) -> Result<(Backend, &'static str), Lacks> {
             "the routers have different IPv4 next hops: the kernel's sit loses packets",
         ),
         BackendChoice::Auto if facts.on_tun => {
-            (Backend::Tun, "the tunnel is one already; a restart may change that")
+            (Backend::Tun, "the tunnel is one already, and stays one until it is deleted")
         }
         BackendChoice::Auto => (Backend::Kernel, "all routers have the same IPv4 next hop"),
     };

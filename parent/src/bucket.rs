@@ -34,9 +34,56 @@ impl Bucket {
     }
 }
 
+/// Something that may be wished as often as one likes, and is done as often as a bucket lets it.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish {
+    wished: bool,
+    bucket: Bucket,
+}
+
+impl Wish {
+    /// Nothing wished yet; the bucket as in [`Bucket::new`].
+    pub const fn new(burst: u32, interval: Duration) -> Self {
+        Self { wished: false, bucket: Bucket::new(burst, interval) }
+    }
+
+    /// It is wished.
+    pub const fn wish(&mut self) {
+        self.wished = true;
+    }
+
+    /// When it may be done; `None`: nothing is wished.
+    pub fn due(&self, now: Instant) -> Option<Instant> {
+        let wait = self.bucket.wait(now).unwrap_or_default();
+        self.wished.then(|| now.checked_add(wait)).flatten()
+    }
+
+    /// Whether it is to be done now; then it is wished no more.
+    pub fn take(&mut self, now: Instant) -> bool {
+        let now = self.wished && self.bucket.take(now);
+        self.wished &= !now;
+        now
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn wishes_are_granted_as_often_as_may_be_and_none_is_lost() {
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut wish = Wish::new(2, second);
+        assert!(!wish.take(start));
+        for granted in [true, true, false, false] {
+            wish.wish();
+            assert_eq!(wish.take(start), granted);
+        }
+        assert_eq!(wish.due(start), Some(start + second));
+        assert!(wish.take(start + second));
+        assert_eq!(wish.due(start + second), None);
+    }
 
     #[test]
     fn a_burst_then_a_rate() {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use isatapd_proto::{DecodeError, Event, MAX_REQUEST, Phase, Request, Seq, Up, decode, encode};
 use isatapd_security::spawn::{Plan, spawn};
@@ -14,6 +14,10 @@ use thiserror::Error;
 
 /// Events kept for a child that does not take them now. All router sockets are 128.
 const MOST_WAITING: usize = 256;
+/// How long a child may take to answer.
+pub const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+/// If we come that much too late to judge it, we were stopped ourselves, and it maybe too.
+const PUNCTUAL: Duration = Duration::from_secs(1);
 
 /// A running child.
 pub struct Child {
@@ -22,8 +26,13 @@ pub struct Child {
     phase: Phase,
     last: Option<Seq>,
     waiting: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
-    /// Killed: nothing more is heard of it or told to it.
-    condemned: bool,
+    /// When it was killed: nothing more is heard of it or told to it.
+    condemned: Option<Instant>,
+    /// Something was told after the last `Event::Ping`.
+    told: bool,
+    /// When its `StartupDone`, or its answer to the last `Event::Ping`, is due, until it comes. By
+    /// CLOCK_MONOTONIC, as Rust has it: while the machine sleeps, nobody can answer.
+    answer_due: Option<Instant>,
     /// When it was started.
     pub started: Instant,
 }
@@ -46,6 +55,12 @@ pub enum Violation {
     /// It does not read what it is sent.
     #[error("does not listen")]
     Deaf,
+    /// It has left [`Event::Ping`] without answer.
+    #[error("has not answered for {} s", ANSWERS_WITHIN.as_secs())]
+    Mute,
+    /// An answer to what it was not asked.
+    #[error("answers what it was not asked")]
+    Unasked,
     /// It did not confine itself in time.
     #[error("not confined in time")]
     Late,
@@ -70,14 +85,16 @@ impl Child {
     }
 
     /// One that runs at the other end of `channel`, and has said nothing yet.
-    pub const fn adopt(pid: Pid, channel: Channel, now: Instant) -> Self {
+    pub fn adopt(pid: Pid, channel: Channel, now: Instant) -> Self {
         Self {
             pid,
             channel,
             phase: Phase::Starting,
             last: None,
             waiting: VecDeque::new(),
-            condemned: false,
+            condemned: None,
+            told: false,
+            answer_due: now.checked_add(ANSWERS_WITHIN),
             started: now,
         }
     }
@@ -94,12 +111,42 @@ impl Child {
 
     /// Tells it; what it does not take now waits.
     pub fn tell(&mut self, event: &Event, fds: Vec<OwnedFd>) -> Result<(), Violation> {
-        if self.condemned {
+        if self.is_condemned() {
             return Ok(());
         }
         let octets = encode(event).map_err(|_| Violation::Deaf)?;
+        self.told = *event != Event::Ping;
         self.waiting.push_back((octets, fds));
         self.flush()
+    }
+
+    /// Asks it for a sign of life, if it runs and is not asked already: if `anyway`, or if it was told
+    /// something since it was last asked.
+    pub fn ask(&mut self, anyway: bool, now: Instant) -> Result<(), Violation> {
+        let asks = anyway || self.told;
+        if !asks || self.answer_due.is_some() || self.is_condemned() {
+            return Ok(());
+        }
+        self.answer_due = now.checked_add(ANSWERS_WITHIN);
+        self.tell(&Event::Ping, Vec::new())
+    }
+
+    /// When it is to be judged for not answering.
+    pub fn answer_due(&self) -> Option<Instant> {
+        self.answer_due.filter(|_| !self.is_condemned())
+    }
+
+    /// Judges it, when all that it has said has been heard.
+    pub fn judge(&mut self, now: Instant) -> Result<(), Violation> {
+        let Some(late) = self.answer_due().and_then(|at| now.checked_duration_since(at)) else {
+            return Ok(());
+        };
+        if late < PUNCTUAL {
+            let starting = self.phase == Phase::Starting;
+            return Err(if starting { Violation::Late } else { Violation::Mute });
+        }
+        self.answer_due = now.checked_add(ANSWERS_WITHIN);
+        Ok(())
     }
 
     /// Sends what waits.
@@ -120,7 +167,12 @@ impl Child {
 
     /// Whether it was killed.
     pub const fn is_condemned(&self) -> bool {
-        self.condemned
+        self.condemned.is_some()
+    }
+
+    /// Whether not even that ends it.
+    pub fn is_stuck(&self, now: Instant) -> bool {
+        self.condemned.is_some_and(|at| now.saturating_duration_since(at) > ANSWERS_WITHIN)
     }
 
     /// Whether something waits to be sent.
@@ -130,7 +182,7 @@ impl Child {
 
     /// The next thing it says.
     pub fn hear(&mut self) -> Result<Heard, Violation> {
-        if self.condemned {
+        if self.is_condemned() {
             return Ok(Heard::Silence);
         }
         let mut buffer = [0; MAX_REQUEST];
@@ -153,12 +205,17 @@ impl Child {
             return Err(Violation::Sequence(seq, last));
         }
         self.phase = self.phase.after(&request).ok_or(Violation::Phase)?;
+        if matches!(request, Request::StartupDone | Request::Pong)
+            && self.answer_due.take().is_none()
+        {
+            return Err(Violation::Unasked);
+        }
         Ok(Heard::Request(seq, request))
     }
 
     /// Ends it, whatever it does. SIGCHLD follows.
     pub fn kill(&mut self) {
-        self.condemned = true;
+        self.condemned.get_or_insert_with(Instant::now);
         self.waiting.clear();
         // Not reaped yet, so the number is still its own.
         let _ = kill(self.pid, Signal::SIGKILL);

@@ -1,14 +1,21 @@
 //! The socket at which the child serves the operator's tools: made here, beside the lock.
+//!
+//! While there is no child, we say so ourselves to whoever connects, and read nothing.
 
+use std::collections::VecDeque;
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use isatapd_proto::control::{Answer, Seconds, Told, Version};
+use isatapd_proto::encode;
 use nix::fcntl::AT_FDCWD;
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket,
+    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, bind, listen, send, socket,
 };
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
@@ -18,14 +25,18 @@ use crate::lock::{self, Lock};
 
 /// Clients that may wait for the child; it takes all at once.
 const BACKLOG: i32 = 16;
+/// Clients that were told and may still have to read it.
+const TOLD: usize = 16;
 
 /// A listening socket that only root can reach; removed when dropped.
 #[derive(Debug)]
 pub struct Control {
-    socket: OwnedFd,
+    socket: UnixListener,
     path: PathBuf,
     /// Device and inode.
     file: (u64, u64),
+    /// Closed too soon, they would hear of the query that we have not read, not the answer.
+    told: VecDeque<OwnedFd>,
 }
 
 impl Control {
@@ -40,7 +51,33 @@ impl Control {
 
     /// Another descriptor of it, for a child.
     pub fn copy(&self) -> io::Result<OwnedFd> {
-        self.socket.try_clone()
+        self.socket.try_clone().map(OwnedFd::from)
+    }
+
+    /// Tells those who ask that the next child comes in `wait`.
+    pub fn turn_away(&mut self, wait: Duration) {
+        let seconds = wait.as_millis().div_ceil(1000).try_into().unwrap_or(u32::MAX);
+        let told = Told::Restarting(Seconds(seconds));
+        let Ok(answer) = encode(&Answer { version: Version, told }) else { return };
+        // By the call that the child makes, which the filter allows.
+        while let Ok((client, _)) = self.socket.accept() {
+            let client = OwnedFd::from(client);
+            let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+            let _ = send(client.as_raw_fd(), &answer, flags);
+            self.told.truncate(TOLD.saturating_sub(1));
+            self.told.push_front(client);
+        }
+    }
+
+    /// There is a child: it speaks for itself.
+    pub fn forget_clients(&mut self) {
+        self.told.clear();
+    }
+}
+
+impl AsFd for Control {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 
@@ -56,7 +93,7 @@ fn open_in(folder: &Path, name: &InterfaceName) -> io::Result<Control> {
     fs::set_permissions(&path, Permissions::from_mode(0o600))?;
     listen(&socket, Backlog::new(BACKLOG)?)?;
     let file = identity(&path)?;
-    Ok(Control { socket, path, file })
+    Ok(Control { socket: socket.into(), path, file, told: VecDeque::new() })
 }
 
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
@@ -81,16 +118,39 @@ impl Drop for Control {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::net::UnixListener;
-
-    use nix::sys::socket::connect;
+    use isatapd_proto::decode;
+    use nix::sys::socket::{connect, recv};
 
     use super::*;
 
-    fn reach(path: &Path) -> nix::Result<()> {
+    fn reach(path: &Path) -> nix::Result<OwnedFd> {
         let client =
             socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
-        connect(client.as_raw_fd(), &UnixAddr::new(path)?)
+        connect(client.as_raw_fd(), &UnixAddr::new(path)?)?;
+        Ok(client)
+    }
+
+    /// Also who asks before and who asks after, and however many: no descriptor is left.
+    #[test]
+    fn without_a_child_all_are_told_when_the_next_comes() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut control = open_in(folder.path(), &"is0".parse().unwrap()).unwrap();
+        for round in 0..8 {
+            let clients = [(); TOLD].map(|()| reach(&control.path).unwrap());
+            for client in clients.iter().step_by(2) {
+                send(client.as_raw_fd(), b"query", MsgFlags::empty()).unwrap();
+            }
+            control.turn_away(Duration::from_millis(1500));
+            assert_eq!(control.told.len(), TOLD, "{round}");
+            for client in clients {
+                let mut octets = [0; 64];
+                let len = recv(client.as_raw_fd(), &mut octets, MsgFlags::empty()).unwrap();
+                let answer: Answer = decode(&octets[..len]).unwrap();
+                assert_eq!(answer.told, Told::Restarting(Seconds(2)));
+            }
+        }
+        control.forget_clients();
+        assert!(control.told.is_empty());
     }
 
     #[test]

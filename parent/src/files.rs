@@ -1,22 +1,43 @@
 //! resolv.conf and hosts: opened for the child, and followed as they change.
 
-use std::ffi::OsStr;
+mod watches;
+
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use isatapd_proto::MAX_FILE;
+use log::warn;
 use nix::libc::O_NONBLOCK;
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
+use self::watches::Watches;
+use crate::bucket::Bucket;
 use crate::name_servers::name_servers;
 
-/// Watches on the files and on the folders that name them.
+/// Changes followed at once, and one more each second: a storm costs no more than that, and leaves
+/// look-ups the time that they take.
+const CHANGES: Bucket = Bucket::new(5, Duration::from_secs(1));
+/// How long a file that had content is believed to have it when it has none: it may be about to be
+/// written.
+const DOUBT: Duration = Duration::from_secs(1);
+
+/// The files and the watches on them.
 pub struct Files {
-    inotify: Inotify,
+    paths: [PathBuf; 2],
+    watches: Watches,
+    changes: Bucket,
+    /// When the files are looked at, as they have changed.
+    look_at: Option<Instant>,
+    /// Until when it is not believed that one of them has no content.
+    doubt: Option<Instant>,
+    /// Which of them had content when last opened.
+    full: [bool; 2],
+    /// Why they could not be opened, as last said.
+    said: [Option<String>; 2],
 }
 
 /// The files as they are now.
@@ -36,79 +57,112 @@ impl Files {
 
     /// Begins to watch.
     pub fn watch() -> io::Result<Self> {
-        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
-        for path in Files::PATHS.map(Path::new) {
-            // Also where a symbolic link leads. What is not there cannot be watched, but the folder
-            // it would come to can.
-            let real = path.canonicalize().ok();
-            for path in real.iter().map(PathBuf::as_path).chain([path]) {
-                let folder = AddWatchFlags::IN_CREATE
-                    | AddWatchFlags::IN_CLOSE_WRITE
-                    | AddWatchFlags::IN_MOVE
-                    | AddWatchFlags::IN_DELETE;
-                // A file may be mounted over: then its own folder sees nothing.
-                let file = AddWatchFlags::IN_CLOSE_WRITE
-                    | AddWatchFlags::IN_ATTRIB
-                    | AddWatchFlags::IN_DELETE_SELF
-                    | AddWatchFlags::IN_MOVE_SELF;
-                let _ = inotify.add_watch(path, file);
-                if let Some(parent) = path.parent() {
-                    let _ = inotify.add_watch(parent, folder);
-                }
-            }
-        }
-        Ok(Self { inotify })
+        Self::at(Self::PATHS.map(PathBuf::from))
     }
 
-    /// Whether anything has changed since. If so the watches are laid anew, for what has come by a
-    /// new name is another file.
-    pub fn changed(&mut self) -> io::Result<bool> {
-        let mut changed = false;
-        while let Ok(events) = self.inotify.read_events() {
-            // An event without a name is about a file itself, or says that events were lost.
-            changed |= events.iter().any(|e| e.name.as_deref().is_none_or(is_followed));
-        }
-        if changed {
-            *self = Self::watch()?;
-        }
-        Ok(changed)
+    /// Begins to watch these two; the paths are absolute.
+    pub fn at(paths: [PathBuf; 2]) -> io::Result<Self> {
+        let watches = Watches::lay(&paths)?;
+        Ok(Self {
+            paths,
+            watches,
+            changes: CHANGES,
+            look_at: None,
+            doubt: None,
+            full: [false; 2],
+            said: [None, None],
+        })
     }
 
-    /// Opens the files.
-    pub fn open(&self) -> Opened {
-        let [resolv_conf, hosts] = Files::PATHS.map(|path| open(Path::new(path)).ok());
+    /// Whether it is of use to hear of changes now.
+    pub const fn listens(&self) -> bool {
+        self.look_at.is_none()
+    }
+
+    /// Takes note of changes.
+    pub fn hear(&mut self, now: Instant) {
+        if self.watches.drain() {
+            let wait = self.changes.wait(now).unwrap_or_default();
+            self.look_at = self.look_at.or_else(|| now.checked_add(wait));
+        }
+    }
+
+    /// When [`Files::changed`] is of use.
+    pub fn due(&self) -> Option<Instant> {
+        self.look_at.into_iter().chain(self.doubt).min()
+    }
+
+    /// The files, if there was a change and it is time for it.
+    pub fn changed(&mut self, now: Instant) -> Option<Opened> {
+        if self.due().is_none_or(|at| at > now) {
+            return None;
+        }
+        if self.look_at.take().is_some() {
+            self.changes.take(now);
+        }
+        // Laid anew before they are opened, so that no change is missed: what has come by a new name
+        // is another file.
+        match Watches::lay(&self.paths) {
+            Ok(watches) => self.watches = watches,
+            Err(error) => warn!("resolv.conf and hosts may not be followed any more: {error}"),
+        }
+        let full = self.full;
+        let opened = self.open();
+        let is_less = full.iter().zip(self.full).any(|(before, now)| *before && !now);
+        if is_less && self.doubt.is_none_or(|until| until > now) {
+            self.doubt = self.doubt.or_else(|| now.checked_add(DOUBT));
+            self.full = full;
+            return None;
+        }
+        self.doubt = None;
+        Some(opened)
+    }
+
+    /// Opens the files as they are.
+    pub fn open(&mut self) -> Opened {
+        let files = [0, 1].map(|file| self.open_one(file));
+        self.full = files.each_ref().map(|file| file.as_ref().is_some_and(has_content));
+        let [resolv_conf, hosts] = files;
         let servers = match resolv_conf.as_ref().map(beginning) {
             Some(Ok(text)) => name_servers(&text),
             _ => name_servers(&[]),
         };
         // Opened again, so that the child reads from the beginning.
-        let again = |path| open(Path::new(path)).ok().map(OwnedFd::from);
-        Opened {
-            servers,
-            resolv_conf: resolv_conf.and_then(|_| again(Files::PATHS[0])),
-            hosts: hosts.map(OwnedFd::from),
+        let [path, _] = &self.paths;
+        let again = open(path).ok().map(OwnedFd::from);
+        Opened { servers, resolv_conf: resolv_conf.and(again), hosts: hosts.map(OwnedFd::from) }
+    }
+
+    /// One that is there but cannot be opened is as good as missing, but that is said.
+    fn open_one(&mut self, file: usize) -> Option<File> {
+        let (path, said) = (self.paths.get(file)?, self.said.get_mut(file)?);
+        let (opened, trouble) = match open(path) {
+            Ok(opened) => (Some(opened), None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (None, None),
+            Err(error) => (None, Some(format!("{}: {error}; counts as missing", path.display()))),
+        };
+        if let Some(line) = trouble.as_ref().filter(|line| said.as_ref() != Some(line)) {
+            warn!("{line}");
         }
+        *said = trouble;
+        opened
     }
 }
 
 impl AsFd for Files {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.inotify.as_fd()
+        self.watches.as_fd()
     }
-}
-
-fn is_followed(name: &OsStr) -> bool {
-    // The name that a symbolic link leads to may be another; its folder is a small one.
-    Files::PATHS.iter().any(|path| Path::new(path).file_name() == Some(name))
-        || Files::PATHS.iter().any(|path| {
-            Path::new(path).canonicalize().is_ok_and(|real| real.file_name() == Some(name))
-        })
 }
 
 /// Only regular files: a FIFO would have no end.
 fn open(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
+}
+
+fn has_content(file: &File) -> bool {
+    file.metadata().is_ok_and(|found| found.len() > 0)
 }
 
 fn beginning(file: &File) -> io::Result<Vec<u8>> {

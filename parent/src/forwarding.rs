@@ -29,6 +29,12 @@ impl Forwarding {
         Ok(joined.map(Self))
     }
 
+    /// Leaves it on, and the file, for the next start.
+    pub(crate) fn leave(self) {
+        // The file is let go of by the end of the process.
+        std::mem::forget(self);
+    }
+
     /// Switches it on again.
     pub(crate) fn again() -> io::Result<()> {
         write(true)

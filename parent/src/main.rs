@@ -11,6 +11,7 @@ use isatapd::cli::{self, BackendChoice, Options, Stop};
 use isatapd::control::Control;
 use isatapd::daemon::{self, Process, Readiness};
 use isatapd::device::mtu_method;
+use isatapd::dump::Dump;
 use isatapd::exit::{Exit, Fatal};
 use isatapd::files::Files;
 use isatapd::forwarding::Forwarding;
@@ -82,12 +83,12 @@ fn serve(options: Options, kept: &Kept, readiness: &mut Option<Readiness>) -> Re
     // P6: nobody else serves this name here; the control socket and the pid file.
     let _lock = Lock::take(&options.name)?;
     let control = Control::open(&options.name)?;
+    let dump = Dump::new(&options.name).map_err(os(Lock::FOLDER))?;
     let pid_file = options.pid_file.as_deref().map(PidFile::create).transpose()?;
     // P8: the kernel; what a predecessor left is taken over.
     let (netlink, monitor, has) = open_kernel(&options)?;
-    // As it was at the end, whatever happens in between.
     let forward = || Forwarding::switch_on(Path::new(Lock::FOLDER));
-    let _forwarding = options.forward.then(forward).transpose()?;
+    let forwarding = options.forward.then(forward).transpose()?.flatten();
     // P9 to P11: the child.
     let root = EmptyRoot::new().map_err(os("/run"))?;
     let sockets = protocol_41(&options, has).map_err(kernel)?;
@@ -102,8 +103,20 @@ fn serve(options: Options, kept: &Kept, readiness: &mut Option<Readiness>) -> Re
         .map_err(|error| Fatal::new(Exit::Os, format!("sandbox: {error}")))?;
     log::debug!("sandbox: {status}");
     // P13, P14
-    let with =
-        Resources { netlink, has, prl, monitor, files, control, signals, notify, plan, sockets };
+    let with = Resources {
+        netlink,
+        has,
+        prl,
+        monitor,
+        files,
+        control,
+        dump,
+        signals,
+        notify,
+        plan,
+        forwarding,
+        sockets,
+    };
     let ended = Daemon::new(options, with, child, readiness).run();
     drop(pid_file);
     ended
@@ -159,18 +172,22 @@ fn paths(options: &Options) -> Paths {
         read: ["/etc", "/run"]
             .map(PathBuf::from)
             .into_iter()
-            .chain(Files::PATHS.iter().filter_map(|path| Path::new(path).canonicalize().ok()))
+            .chain(Files::PATHS.iter().filter_map(|path| folder(Path::new(path))))
             .collect(),
         // The socket of syslog counts from Landlock's ninth version on.
         write: [SETTINGS, "/dev/log"].map(PathBuf::from).into(),
         devices: vec![TUN_DEVICE.into()],
-        remove: [Path::new(Lock::FOLDER)]
-            .into_iter()
-            .chain(pid_folder)
-            .map(PathBuf::from)
-            .collect(),
+        make: vec![Lock::FOLDER.into()],
+        remove: pid_folder.map(PathBuf::from).into_iter().collect(),
         connect: vec![53],
     }
+}
+
+/// Where `path` leads, with the folder around it: it may be replaced there. But not all that there is.
+fn folder(path: &Path) -> Option<PathBuf> {
+    let file = path.canonicalize().ok()?;
+    let folder = file.parent().filter(|folder| folder.parent().is_some());
+    Some(folder.map_or_else(|| file.clone(), Path::to_path_buf))
 }
 
 fn os(what: &'static str) -> impl Fn(std::io::Error) -> Fatal {

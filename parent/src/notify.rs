@@ -53,12 +53,14 @@ impl Notify {
         self.told?.checked_add(half)
     }
 
-    /// We live: told if it is due, or has never been told. True if it was told.
-    pub fn alive(&mut self, now: Instant) -> bool {
+    /// We live: told, if all is `well`, when it is due or has never been told. True if it was due.
+    pub fn alive(&mut self, well: bool, now: Instant) -> bool {
         let due = self.watchdog.is_some() && self.due().is_none_or(|at| at <= now);
         if due {
             self.told = Some(now);
-            self.send("WATCHDOG=1");
+            if well {
+                self.send("WATCHDOG=1");
+            }
         }
         due
     }
@@ -118,9 +120,10 @@ mod tests {
             notify.ready();
             notify.status("IPv6 works");
             notify.status("IPv6 works");
-            assert!(notify.alive(now));
-            assert!(!notify.alive(now + Duration::from_millis(4999)));
-            assert!(notify.alive(now + Duration::from_secs(5)));
+            assert!(notify.alive(true, now));
+            assert!(!notify.alive(true, now + Duration::from_millis(4999)));
+            assert!(notify.alive(true, now + Duration::from_secs(5)));
+            assert!(notify.alive(false, now + Duration::from_secs(10)));
             notify.stopping();
             for line in ["READY=1", "STATUS=IPv6 works", "WATCHDOG=1", "WATCHDOG=1", "STOPPING=1"] {
                 assert_eq!(heard(&manager).as_deref(), Some(line));
@@ -135,7 +138,7 @@ mod tests {
         for kept in [Kept::default(), kept("relative"), kept("/nowhere/notify"), other] {
             let mut notify = Notify::new(&kept);
             notify.ready();
-            assert!(!notify.alive(Instant::now()));
+            assert!(!notify.alive(true, Instant::now()));
             assert_eq!(notify.due(), None);
         }
     }

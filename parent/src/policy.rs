@@ -26,6 +26,12 @@ pub const METRIC_ON_LINK: u32 = METRIC_BASE - 1;
 /// multipath route with the preference of the first.
 const METRIC_STEP: u32 = 64;
 
+/// What is added for a router that is lost: more than all preferences.
+const METRIC_LOST: u32 = 3 * METRIC_STEP;
+
+/// Metrics of one tunnel, with room to spare; those of the next rank begin after them.
+const METRICS: u32 = 512;
+
 /// What the judgement rests on: the parent's own knowledge, none of it the child's.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
@@ -42,6 +48,10 @@ pub struct DnsSocket {
     server: SocketAddr,
     transport: Transport,
 }
+
+/// That the next packet by a router is to be told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrafficWatch(());
 
 /// A PRL to use: neither a slot nor a router twice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -95,6 +105,14 @@ impl DnsSocket {
     /// Datagram or stream.
     pub const fn transport(&self) -> Transport {
         self.transport
+    }
+}
+
+impl TrafficWatch {
+    /// Judges `WatchTraffic`. What passes by the child itself it sees anyway.
+    pub fn judge(facts: Facts<'_>) -> Result<Self, Refusal> {
+        let tunnel = facts.tunnel.ok_or(Refusal::NoTunnel)?;
+        if tunnel.backend == Backend::Kernel { Ok(Self(())) } else { Err(Refusal::NoTunnel) }
     }
 }
 
@@ -159,7 +177,7 @@ impl Route {
                 let router =
                     routers.iter().find(|r| r.slot == slot).ok_or(Refusal::NoSuchRouter)?;
                 let gateway = isatap::link_local(router.router, form);
-                (Some(gateway), metric(wish.preference, slot))
+                (Some(gateway), metric(wish, slot))
             }
             None if wish.destination.net().prefix_len() == 64 && tunnel.backend == Backend::Tun => {
                 (None, METRIC_ON_LINK)
@@ -197,9 +215,9 @@ impl Route {
         self.gateway
     }
 
-    /// Its metric: no other route to the same destination has it.
-    pub const fn metric(&self) -> u32 {
-        self.metric
+    /// Its metric on a tunnel of this rank: no other route to the same destination has it.
+    pub fn metric(&self, rank: Rank) -> u32 {
+        self.metric.saturating_add(rank.offset())
     }
 
     /// RFC 4191.
@@ -223,14 +241,42 @@ impl Route {
     }
 }
 
-/// The metric of a route: a better preference is a smaller one, and no two are equal.
-fn metric(preference: Preference, slot: Slot) -> u32 {
-    let step = match preference {
+/// The metric of a route: a router that is there before one that is lost, then the better preference,
+/// and no two are equal.
+fn metric(wish: &RouteWish, slot: Slot) -> u32 {
+    let step = match wish.preference {
         Preference::High => 0,
         Preference::Medium => METRIC_STEP,
         Preference::Low => METRIC_STEP + METRIC_STEP,
     };
-    METRIC_BASE.saturating_add(step).saturating_add(slot.get().into())
+    let lost = if wish.reachable { 0 } else { METRIC_LOST };
+    METRIC_BASE.saturating_add(lost).saturating_add(step).saturating_add(slot.get().into())
+}
+
+/// Which metrics a tunnel's routes have: the kernel refuses a second route of the same destination and
+/// metric, also by another interface, so tunnels side by side need different ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rank(u8);
+
+impl Rank {
+    /// The worst.
+    const LAST: u8 = 7;
+
+    /// That of a route with this metric.
+    pub fn of(metric: u32) -> Option<Self> {
+        let above = metric.checked_sub(METRIC_ON_LINK)?;
+        u8::try_from(above / METRICS).ok().filter(|rank| *rank <= Self::LAST).map(Self)
+    }
+
+    /// The next one, if there is one.
+    pub fn next(self) -> Option<Self> {
+        self.0.checked_add(1).filter(|rank| *rank <= Self::LAST).map(Self)
+    }
+
+    /// What it adds to a metric.
+    pub fn offset(self) -> u32 {
+        METRICS.saturating_mul(self.0.into())
+    }
 }
 
 fn refuse_loop(net: Ipv6Net, locator: UnicastV4) -> Result<(), Refusal> {

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 
 use crate::decide::Lack;
 use crate::exit::{Exit, Fatal};
-use crate::kernel::{KernelError, Kind, Link, TunnelSpec, forwards};
+use crate::kernel::{KernelError, Kind, Link, TunnelSpec, forwards, ipv6_is_off};
 use crate::run::Daemon;
 use crate::sockets::{self, Protocol41};
 use crate::tunnel::{Found, Tunnel};
@@ -39,10 +39,16 @@ impl Daemon<'_> {
         match self.follow(now) {
             Ok(found) => {
                 self.lacks(None);
+                self.said.error = None;
                 self.failed = found != Found::Whole;
                 self.ready()
             }
             Err(lack) => match lack {
+                // That says nothing of what there is.
+                Lack::Error(error) | Lack::Stays(error) if error.is_passing() => {
+                    self.look_soon(now);
+                    Ok(())
+                }
                 Lack::Waits(what) => {
                     self.say_waits(what, now);
                     self.lose_locator();
@@ -67,7 +73,11 @@ impl Daemon<'_> {
 
     fn try_again(&mut self, error: &KernelError, now: Instant) {
         let seconds = AGAIN_AFTER_ERROR.as_secs();
-        error!("{error}; tried again in {seconds} s, or when something changes");
+        let line = error.to_string();
+        if self.said.error.as_ref() != Some(&line) {
+            error!("{line}; tried again each {seconds} s, and when something changes");
+            self.said.error = Some(line);
+        }
         self.failed = true;
         self.look_by(now.checked_add(AGAIN_AFTER_ERROR));
     }
@@ -108,10 +118,12 @@ impl Daemon<'_> {
         let only = self.underlay()?;
         let (choice, backend, ways) = self.choose(only, now)?;
         self.say_left_out(&choice, now);
+        let link_mtu = self.link_mtu(&choice, &ways)?;
+        self.say_link_mtu(link_mtu);
         let mtu = match backend {
             Backend::Kernel => self.options.mtu,
             Backend::Tun => {
-                let mtu = self.tun_mtu(&choice, &ways)?;
+                let mtu = self.tun_mtu(link_mtu);
                 self.say_mtu(mtu);
                 Some(mtu)
             }
@@ -144,10 +156,14 @@ impl Daemon<'_> {
             Backend::Kernel => self.follow_sockets(&choice.routers)?,
             Backend::Tun => {
                 self.follow_path()?;
-                if let Err(error) = self.follow_surroundings() {
-                    // The tunnel works without.
-                    self.log.caused(Level::Warning, &error.to_string(), now);
-                    self.look_by(now.checked_add(AGAIN_AFTER_ERROR));
+                match self.follow_surroundings() {
+                    Ok(()) => {}
+                    Err(error) if error.is_passing() => self.look_soon(now),
+                    Err(error) => {
+                        // The tunnel works without.
+                        self.log.caused(Level::Warning, &error.to_string(), now);
+                        self.look_by(now.checked_add(AGAIN_AFTER_ERROR));
+                    }
                 }
                 self.say_sit()?;
             }
@@ -164,8 +180,13 @@ impl Daemon<'_> {
         now: Instant,
     ) -> Result<(bool, Found), Lack> {
         let netlink = &mut self.with.netlink;
+        let mut was = Found::Whole;
         if let Some(tunnel) = &mut self.tunnel {
             let found = tunnel.restore(netlink, self.tunnel_changed)?;
+            if found == Found::Off {
+                let name = tunnel.name().to_string();
+                return Err(self.ipv6_is_off(&name, now));
+            }
             self.tunnel_changed = false;
             if found != Found::Gone && backend == Backend::Tun && !tunnel.is_tun() {
                 return Ok((self.move_to_tun(spec, found)?, found));
@@ -176,31 +197,50 @@ impl Daemon<'_> {
             warn!("{}: was deleted by somebody; made again", self.options.name);
             self.tunnel = None;
             self.with.monitor.set_tunnel(None);
+            was = found;
         }
         let (name, locator) = (self.options.name.clone(), spec.local);
-        // What is there under this name is of a predecessor that was killed, or somebody else's.
+        // What is there under this name a predecessor left, or it is somebody else's.
         let left = netlink.find_link(&name)?.filter(Link::is_our_tunnel);
-        let (tunnel, how) = match (left, backend) {
-            (Some(link), Backend::Kernel) if matches!(link.kind, Kind::Sit(_)) => {
-                (Tunnel::adopt(netlink, &self.with.prl, &link, spec)?, "taken over")
+        let stays = |link: &&Link| {
+            matches!(
+                (&link.kind, backend),
+                (Kind::Sit(_), Backend::Kernel) | (Kind::Tun, Backend::Tun)
+            )
+        };
+        let interface = left.as_ref().filter(stays).map_or("default", |_| name.as_str());
+        if ipv6_is_off(interface) {
+            return Err(self.ipv6_is_off(interface, now));
+        }
+        let netlink = &mut self.with.netlink;
+        let taken_over = match &left {
+            Some(link) => Tunnel::adopt(netlink, &self.with.prl, link, spec.clone(), backend)?,
+            None => None,
+        };
+        let (tunnel, how) = if let Some(tunnel) = taken_over {
+            (tunnel, "taken over")
+        } else {
+            // Of the other kind, or a TUN interface whose owner is about to end.
+            if let Some(link) = left {
+                netlink.delete_link(link.index)?;
             }
-            (left, backend) => {
-                // Of the other kind, or a TUN interface whose owner is about to end.
-                if let Some(link) = left {
-                    netlink.delete_link(link.index)?;
-                }
-                let create = match backend {
-                    Backend::Kernel => Tunnel::create_sit,
-                    Backend::Tun => Tunnel::create_tun,
-                };
-                (create(netlink, spec)?, "made")
-            }
+            let create = match backend {
+                Backend::Kernel => Tunnel::create_sit,
+                Backend::Tun => Tunnel::create_tun,
+            };
+            (create(netlink, spec)?, "made")
         };
         let mtu = tunnel.state().mtu.get();
         info!("{name}: tunnel {how}, locator {locator}, MTU {mtu}");
         self.with.monitor.set_tunnel(Some(tunnel.index()));
         self.tunnel = Some(tunnel);
-        Ok((true, Found::Whole))
+        Ok((true, was))
+    }
+
+    /// Nothing tells when it is on again.
+    fn ipv6_is_off(&mut self, interface: &str, now: Instant) -> Lack {
+        self.look_by(now.checked_add(AGAIN_AFTER_ERROR));
+        Lack::Waits(format!("IPv6 is switched off: net.ipv6.conf.{interface}.disable_ipv6 is set"))
     }
 
     /// True if what was on it is gone or of no use.

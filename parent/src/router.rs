@@ -45,7 +45,9 @@ impl Daemon<'_> {
     /// A signal says to end. True if that is now: of a router it is when its hosts have been told, or
     /// with the second signal.
     pub(crate) fn ends_now(&mut self, now: Instant) -> bool {
-        if self.options.advertise.is_none() || self.ends_by.is_some() || !self.restart.confined {
+        // Hosts are not told of an end that is followed by another start.
+        let mute = self.options.advertise.is_none() || self.keep;
+        if mute || self.ends_by.is_some() || !self.restart.confined {
             return true;
         }
         self.tell(&Event::Command(Command::Stop), Vec::new());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use isatapd_proto::{Command, Event, Level, RouterWish, State, Surroundings};
@@ -15,14 +15,16 @@ use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 
 use crate::backend::Has;
-use crate::bucket::Bucket;
+use crate::bucket::{Bucket, Wish};
 use crate::child::Child;
 use crate::cli::Options;
 use crate::control::Control;
 use crate::daemon::Readiness;
+use crate::dump::Dump;
 use crate::exit::{Exit, Fatal};
 use crate::files::{Files, Opened};
-use crate::kernel::{Changes, Link, Monitor, Netlink, Prl};
+use crate::forwarding::Forwarding;
+use crate::kernel::{Changes, Monitor, Netlink, Prl};
 use crate::log::ChildLog;
 use crate::notify::Notify;
 use crate::policy::Routers;
@@ -32,9 +34,9 @@ use crate::tunnel::Tunnel;
 
 /// Requests of the child served in one turn.
 const TURN: usize = 32;
-/// Looks at the kernel's state are this far apart, but for the first, and the first few for wishes
-/// of the child: a storm of events or wishes costs no more than that. Nor is the child served for
-/// longer in one turn.
+/// Looks at the kernel's state are this far apart, but for the first few for wishes of the child and
+/// changes of the network: a storm of events or wishes costs no more than that. Nor is the child
+/// served for longer in one turn.
 const SETTLE: Duration = Duration::from_millis(50);
 const LOOKS: u32 = 5;
 
@@ -58,12 +60,16 @@ pub struct Resources {
     pub files: Files,
     /// For the operator's tools; the child serves it.
     pub control: Control,
-    /// SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD.
+    /// Where the state goes that SIGUSR1 asks for.
+    pub dump: Dump,
+    /// SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGCHLD.
     pub signals: SignalFd,
     /// Who manages us.
     pub notify: Notify,
     /// How to start a child.
     pub plan: Plan,
+    /// Our share in the host's forwarding of IPv6.
+    pub forwarding: Option<Forwarding>,
     /// The child's sockets of protocol 41; none if the kernel is always to encapsulate.
     pub sockets: Option<Protocol41>,
 }
@@ -75,6 +81,11 @@ pub struct Daemon<'a> {
     pub(crate) opened: Opened,
     pub(crate) child: Option<Child>,
     pub(crate) restart: Restart,
+    /// SIGHUP has come: names are to be looked up and routers solicited, as often as by RFC 4861 (section
+    /// 10: RTR_SOLICITATION_INTERVAL) but for the first few.
+    pub(crate) reload: Wish,
+    /// SIGUSR1 has come.
+    pub(crate) dump: Wish,
     pub(crate) log: ChildLog,
     pub(crate) requests: Bucket,
     /// Of those that change the kernel's state: a child is not to keep its locks busy.
@@ -92,6 +103,8 @@ pub struct Daemon<'a> {
     pub(crate) has_path: bool,
     /// What the present child knows of the surroundings.
     pub(crate) surroundings: Option<Surroundings>,
+    /// Readable when a packet has left by the tunnel; there while the present child waits for that.
+    pub(crate) traffic: Option<OwnedFd>,
     /// Why the tunnel is of its kind.
     pub(crate) reason: &'static str,
     /// Whether the host forwards IPv6, as last told.
@@ -117,6 +130,8 @@ pub struct Daemon<'a> {
     pub(crate) failed: bool,
     /// Whether the tunnel, or what is on it, may have changed since the last look.
     pub(crate) tunnel_changed: bool,
+    /// Whether the tunnel is left at the end.
+    pub(crate) keep: bool,
     /// When it ends, once a signal has said so: a router tells its hosts before.
     pub(crate) ends_by: Option<Instant>,
 }
@@ -132,7 +147,11 @@ pub(crate) struct Said {
     pub(crate) no_forwarding: bool,
     pub(crate) backend: Option<String>,
     pub(crate) sit: bool,
+    /// What the kernel refused at the last look.
+    pub(crate) error: Option<String>,
     pub(crate) mtu: bool,
+    pub(crate) small_link: bool,
+    pub(crate) too_many: bool,
 }
 
 impl<'a> Daemon<'a> {
@@ -143,13 +162,17 @@ impl<'a> Daemon<'a> {
         child: Child,
         readiness: &'a mut Option<Readiness>,
     ) -> Self {
+        let mut with = with;
         let opened = with.files.open();
         Self {
+            keep: options.keep,
             options,
             with,
             opened,
             child: Some(child),
             restart: Restart::default(),
+            reload: Wish::new(5, Duration::from_secs(4)),
+            dump: Wish::new(5, Duration::from_secs(1)),
             log: ChildLog::new(),
             requests: Bucket::new(256, Duration::from_millis(10)),
             changes: Bucket::new(40, Duration::from_millis(100)),
@@ -160,6 +183,7 @@ impl<'a> Daemon<'a> {
             sockets: BTreeSet::new(),
             has_path: false,
             surroundings: None,
+            traffic: None,
             reason: "",
             forwarding: false,
             said: Said::default(),
@@ -178,36 +202,12 @@ impl<'a> Daemon<'a> {
         }
     }
 
-    /// Runs until a signal says to end; what was made is then gone. An error before the start is
-    /// over ends the program too.
+    /// Runs until a signal says to end; what was made is then gone, or left. An error before the
+    /// start is over ends the program too.
     pub fn run(mut self) -> Result<(), Fatal> {
         self.introduce();
         let ended = self.serve_until_told();
-        self.with.notify.stopping();
-        if let Some(mut child) = self.child.take() {
-            child.kill();
-        }
-        ended.and(self.tear_down())
-    }
-
-    /// Deletes the tunnel, also one of a predecessor that has not been taken over yet.
-    fn tear_down(&mut self) -> Result<(), Fatal> {
-        let netlink = &mut self.with.netlink;
-        let index = match self.tunnel.take() {
-            Some(tunnel) => Ok(Some(tunnel.index())),
-            None => netlink
-                .find_link(&self.options.name)
-                .map(|link| link.filter(Link::is_our_tunnel).map(|link| link.index)),
-        };
-        let deleted = index.and_then(|index| match index {
-            Some(index) => netlink.delete_link(index).map(|()| true),
-            None => Ok(false),
-        });
-        let deleted = deleted.map_err(|error| Fatal::new(Exit::Os, error.to_string()))?;
-        if deleted {
-            info!("{}: deleted", self.options.name);
-        }
-        Ok(())
+        ended.and(self.end())
     }
 
     /// The start is over: the tunnel is there, or what it waits for has been said.
@@ -229,10 +229,18 @@ impl<'a> Daemon<'a> {
                 self.hear_kernel(now);
             }
             if ready.files {
-                self.follow_files();
+                self.with.files.hear(now);
+            }
+            self.obey(now);
+            self.follow_files(now);
+            if ready.traffic {
+                self.tell_traffic();
             }
             if ready.child {
                 self.hear_child(now)?;
+            }
+            if ready.control {
+                self.with.control.turn_away(self.restart.wait_left(now));
             }
             if self.has_ended(now) {
                 return Ok(());
@@ -243,8 +251,11 @@ impl<'a> Daemon<'a> {
             if self.settled_at.take_if(|at| *at <= now).is_some() {
                 forget_startup_code();
             }
+            self.drop_inherited(now);
             self.mind_child(now)?;
-            self.with.notify.alive(now);
+            let stuck = self.child.as_ref().is_some_and(|child| child.is_stuck(now));
+            let round = self.with.notify.alive(!stuck, now);
+            self.ask_child(round, now);
         }
     }
 
@@ -255,16 +266,23 @@ impl<'a> Daemon<'a> {
             self.look_at,
             self.settled_at,
             self.ends_by,
-            self.child_due(),
+            self.reload.due(now),
+            self.dump.due(now).filter(|_| self.can_dump()),
+            self.tunnel.as_ref().and_then(Tunnel::inherited_until),
+            self.child_due(now),
             self.with.notify.due(),
+            self.with.files.due(),
             pause.and_then(|p| now.checked_add(p)),
         ];
         let next = due.into_iter().flatten().min().map(|at| at.saturating_duration_since(now));
+        let files = if self.with.files.listens() { PollFlags::POLLIN } else { PollFlags::empty() };
         let mut fds = vec![
             PollFd::new(self.with.signals.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.with.monitor.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.with.files.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.with.files.as_fd(), files),
         ];
+        let watches = self.traffic.as_ref();
+        fds.extend(watches.map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN)));
         // A child that asks too much is not heard for a while, and one that was killed no more. Its
         // hangup would be told whether asked for or not, so it is left out altogether.
         let wanted = |c: &&Child| !c.is_condemned() && (pause.is_none() || c.is_waiting());
@@ -273,37 +291,55 @@ impl<'a> Daemon<'a> {
             let down = if child.is_waiting() { PollFlags::POLLOUT } else { PollFlags::empty() };
             fds.push(PollFd::new(child.as_fd(), up | down));
         }
+        // The child serves who asks; without one, we do.
+        let alone = self.child.is_none();
+        if alone {
+            fds.push(PollFd::new(self.with.control.as_fd(), PollFlags::POLLIN));
+        }
         match poll(&mut fds, next.map_or(PollTimeout::NONE, round_up)) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(Fatal::new(Exit::Os, format!("poll: {}", error.desc()))),
         }
         let mut fds = fds.iter().map(|fd| fd.any().unwrap_or(true));
         let mut next = || fds.next().unwrap_or(false);
-        Ok(Woken { signal: next(), kernel: next(), files: next(), child: next() })
+        let (signal, kernel, files) = (next(), next(), next());
+        let traffic = watches.is_some() && next();
+        let last = next();
+        let (child, control) = (last && !alone, last && alone);
+        Ok(Woken { signal, kernel, files, traffic, child, control })
     }
 
     /// True if one of them says to end.
     fn take_signals(&mut self) -> Result<bool, Fatal> {
-        let (mut reload, mut dump) = (false, false);
-        while let Ok(Some(signal)) = self.with.signals.read_signal() {
+        // Each is pending once at most, so that a storm of them does not keep us here.
+        for _ in Signal::iterator() {
+            let Ok(Some(signal)) = self.with.signals.read_signal() else { break };
             match i32::try_from(signal.ssi_signo).ok().and_then(|n| Signal::try_from(n).ok()) {
                 Some(Signal::SIGTERM | Signal::SIGINT) => return Ok(true),
-                Some(Signal::SIGHUP) => reload = true,
-                Some(Signal::SIGUSR1) => dump = true,
+                Some(Signal::SIGQUIT) => {
+                    self.keep = true;
+                    return Ok(true);
+                }
+                Some(Signal::SIGHUP) => self.reload.wish(),
+                Some(Signal::SIGUSR1) => self.dump.wish(),
                 _ => {}
             }
         }
-        if reload {
-            info!("SIGHUP: names are looked up and routers solicited again");
-            self.follow_files();
-            self.look_soon(Instant::now());
-            self.tell(&Event::Command(Command::Reload), Vec::new());
-        }
-        if dump {
-            self.tell(&Event::Command(Command::Dump), Vec::new());
-        }
         self.reap()?;
         Ok(false)
+    }
+
+    /// Does what signals have asked for, as often as it may be done.
+    fn obey(&mut self, now: Instant) {
+        if self.reload.take(now) {
+            info!("SIGHUP: names are looked up and routers solicited again");
+            self.with.files.hear(now);
+            self.look_soon(now);
+            self.tell(&Event::Command(Command::Reload), Vec::new());
+        }
+        if self.can_dump() && self.dump.take(now) {
+            self.ask_state();
+        }
     }
 
     fn hear_kernel(&mut self, now: Instant) {
@@ -313,10 +349,16 @@ impl<'a> Daemon<'a> {
                 self.network_changed |= changes.links || changes.ipv4 || changes.overrun;
                 self.tunnel_changed |= changes.tunnel || changes.overrun;
                 // A link that has come up takes a moment to carry packets; what leaves before is lost.
-                if changes.links && self.quiet_until.is_none_or(|at| at <= now) {
+                // What else comes of that, as its routes, has to wait too.
+                let quiet = self.quiet_until.is_some_and(|at| at > now);
+                if changes.links && !quiet {
                     self.quiet_until = now.checked_add(SETTLE);
                 }
-                self.look_soon(now);
+                if changes.ipv4 && !changes.links && !quiet {
+                    self.look_at_once(now);
+                } else {
+                    self.look_soon(now);
+                }
             }
             Err(error) => {
                 self.log.caused(Level::Warning, &format!("{error}; watched anew"), now);
@@ -330,14 +372,9 @@ impl<'a> Daemon<'a> {
         }
     }
 
-    fn follow_files(&mut self) {
-        match self.with.files.changed() {
-            Ok(false) => {}
-            Ok(true) => self.tell_resolver(),
-            Err(error) => {
-                log::warn!("resolv.conf and hosts are no longer followed: {error}");
-                self.tell_resolver();
-            }
+    fn follow_files(&mut self, now: Instant) {
+        if let Some(opened) = self.with.files.changed(now) {
+            self.tell_resolver(opened);
         }
     }
 
@@ -349,8 +386,9 @@ impl<'a> Daemon<'a> {
         self.look_by(Some(self.quiet_until.map_or(at, |until| at.max(until))));
     }
 
-    /// The same for a wish of the child, which is whole: at once, as long as that is not often.
-    pub(crate) fn look_for_child(&mut self, now: Instant) {
+    /// The same for what is whole, a wish of the child or a change of an address: at once, as long as
+    /// that is not often.
+    pub(crate) fn look_at_once(&mut self, now: Instant) {
         if self.failed || self.looks.wait(now).is_some() {
             self.look_soon(now);
         } else {
@@ -363,23 +401,27 @@ impl<'a> Daemon<'a> {
         self.look_at = self.look_at.into_iter().chain(at).min();
     }
 
-    fn hear_child(&mut self, now: Instant) -> Result<(), Fatal> {
+    /// True if the child has nothing more to say.
+    pub(crate) fn hear_child(&mut self, now: Instant) -> Result<bool, Fatal> {
         if let Some(Err(violation)) = self.child.as_mut().map(Child::flush) {
             self.punish(&violation);
         }
         for turn in 0..TURN {
             // What it asks for may take long; signals are not to wait for it.
             let late = turn > 0 && now.elapsed() >= SETTLE;
-            if late || self.pause(now).is_some() || !self.hear_one(now)? {
+            if late || self.pause(now).is_some() {
                 break;
+            }
+            if !self.hear_one(now)? {
+                return Ok(true);
             }
             self.requests.take(now);
         }
-        Ok(())
+        Ok(false)
     }
 
     /// How long the child is not heard, as it has asked too much.
-    fn pause(&self, now: Instant) -> Option<Duration> {
+    pub(crate) fn pause(&self, now: Instant) -> Option<Duration> {
         self.requests.wait(now).max(self.changes.wait(now))
     }
 }
@@ -388,7 +430,9 @@ struct Woken {
     signal: bool,
     kernel: bool,
     files: bool,
+    traffic: bool,
     child: bool,
+    control: bool,
 }
 
 /// Not a millisecond too soon, which would be a turn for nothing.
@@ -402,10 +446,16 @@ pub fn signals() -> io::Result<SignalFd> {
     use nix::sys::signal::SigSet;
     use nix::sys::signalfd::SfdFlags;
 
-    let set: SigSet =
-        [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGCHLD]
-            .into_iter()
-            .collect();
+    let set: SigSet = [
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGQUIT,
+        Signal::SIGHUP,
+        Signal::SIGUSR1,
+        Signal::SIGCHLD,
+    ]
+    .into_iter()
+    .collect();
     set.thread_block()?;
     Ok(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
 }

@@ -1,14 +1,14 @@
 //! The child's requests: judged, done, answered.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use isatapd_proto::{Event, Level, LogRecord, Outcome, Phase, Refusal, Request, Seq, State};
 
 use crate::exit::Fatal;
 use crate::kernel::KernelError;
-use crate::policy::{Addresses, DnsSocket, Facts, Routers, Routes};
+use crate::policy::{Addresses, DnsSocket, Facts, Routers, Routes, TrafficWatch};
 use crate::run::{Daemon, SETTLED};
-use crate::sockets::dns_socket;
+use crate::sockets::{dns_socket, traffic_socket};
 
 impl Daemon<'_> {
     /// Serves one request. Only an error that ends the start is an error.
@@ -41,7 +41,7 @@ impl Daemon<'_> {
             Request::SetRouters(wishes) => match Routers::judge(&wishes) {
                 Ok(routers) => {
                     let outcome = self.use_routers(routers, now);
-                    self.look_for_child(now);
+                    self.look_at_once(now);
                     Ok(outcome)
                 }
                 Err(refusal) => Err(refusal),
@@ -55,10 +55,20 @@ impl Daemon<'_> {
                 self.report(state, now)?;
                 Ok(Outcome::Done)
             }
+            Request::WatchTraffic => TrafficWatch::judge(self.facts()).map(|_| {
+                self.changes.take(now);
+                self.watch_traffic(now);
+                Outcome::Done
+            }),
             Request::Log(record) => {
                 self.log_line(&record, now);
                 Ok(Outcome::Done)
             }
+            Request::Dump { text, last } => {
+                self.take_state(&text, last, now);
+                Ok(Outcome::Done)
+            }
+            Request::Pong => Ok(Outcome::Done),
         };
         Ok(judged.unwrap_or_else(|refusal| {
             let line = format!("isatapd-child: a request is refused: {refusal}");
@@ -108,6 +118,15 @@ impl Daemon<'_> {
         self.outcome_of(result, now)
     }
 
+    /// Removes what a former child wished for and the present one has not, when it has had the time.
+    pub(crate) fn drop_inherited(&mut self, now: Instant) {
+        let Some(tunnel) = &mut self.tunnel else { return };
+        if tunnel.inherited_until().is_some_and(|at| at <= now) {
+            let result = tunnel.drop_inherited(&mut self.with.netlink);
+            self.outcome_of(result, now);
+        }
+    }
+
     fn use_addresses(&mut self, wanted: &Addresses, now: Instant) -> Outcome {
         let Some(tunnel) = &mut self.tunnel else { return Outcome::Refused(Refusal::NoTunnel) };
         let result = tunnel.set_addresses(&mut self.with.netlink, wanted);
@@ -118,6 +137,24 @@ impl Daemon<'_> {
         let Some(tunnel) = &mut self.tunnel else { return Outcome::Refused(Refusal::NoTunnel) };
         let result = tunnel.set_routes(&mut self.with.netlink, wanted);
         self.outcome_of(result, now)
+    }
+
+    /// Has the next packet that leaves by the tunnel noticed, if it is not already.
+    fn watch_traffic(&mut self, now: Instant) {
+        let Some(index) = self.tunnel.as_ref().map(crate::tunnel::Tunnel::index) else { return };
+        if self.traffic.is_none() {
+            match traffic_socket(index) {
+                Ok(socket) => self.traffic = Some(socket),
+                Err(failure) => self.log.caused(Level::Warning, &failure.to_string(), now),
+            }
+        }
+    }
+
+    /// A packet has left by the tunnel. What it was nobody looks at.
+    pub(crate) fn tell_traffic(&mut self) {
+        if self.traffic.take().is_some() {
+            self.tell(&Event::Traffic, Vec::new());
+        }
     }
 
     fn outcome_of(&mut self, result: Result<(), KernelError>, now: Instant) -> Outcome {
@@ -162,6 +199,14 @@ impl Daemon<'_> {
             (Some(State::Working), None) => "works".to_owned(),
         };
         self.with.notify.status(&status);
+    }
+
+    /// The same while there is no child.
+    pub(crate) fn say_degraded(&mut self, wait: Duration) {
+        let seconds = wait.as_secs();
+        self.with.notify.status(&format!(
+            "degraded: isatapd-child keeps ending; another is started after {seconds} s, the tunnel stays"
+        ));
     }
 
     pub(crate) fn log_line(&mut self, record: &LogRecord, now: Instant) {

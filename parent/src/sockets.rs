@@ -18,7 +18,7 @@ use crate::kernel::{IfIndex, KernelError};
 
 const FLAGS: SockFlag = SockFlag::SOCK_CLOEXEC.union(SockFlag::SOCK_NONBLOCK);
 
-/// Of Router Solicitations (RFC 4861 section 4.1).
+/// Of Router and Neighbor Solicitations (RFC 4861 sections 4.1 and 4.3).
 const HOP_LIMIT: i32 = 255;
 /// Octets of advertisements that may wait to be read: some dozens.
 const RECEIVE_BUFFER: usize = 65_536;
@@ -32,8 +32,8 @@ const LOOPBACK: NonZeroU32 = NonZeroU32::MIN;
 const STRAYS: usize = 1024;
 
 /// A raw ICMPv6 socket for one router: connected to its link-local address on the tunnel, so that
-/// nothing comes from or goes to elsewhere, and only Router Advertisements come in (with their hop
-/// limit). The kernel fills in the checksum (RFC 3542 section 3.1). The tunnel must be up with its
+/// nothing comes from or goes to elsewhere, and only Router and Neighbor Advertisements come in (with
+/// their hop limit). The kernel fills in the checksum (RFC 3542 section 3.1). The tunnel must be up with its
 /// link-local address, which becomes the source.
 pub fn router_socket(tunnel: IfIndex, router: Ipv6Addr) -> Result<OwnedFd, KernelError> {
     open_router_socket(tunnel, router)
@@ -46,16 +46,22 @@ fn open_router_socket(tunnel: IfIndex, router: Ipv6Addr) -> Result<OwnedFd, Errn
         return Err(Errno::EINVAL);
     }
     let socket = socket(AddressFamily::Inet6, SockType::Raw, FLAGS, SockProtocol::IcmpV6)?;
-    sys::set_icmp6_filter_ra_only(socket.as_fd()).map_err(|e| errno(&e))?;
+    sys::set_icmp6_filter_adverts(socket.as_fd()).map_err(|e| errno(&e))?;
     setsockopt(&socket, sockopt::Ipv6RecvHopLimit, &true)?;
     setsockopt(&socket, sockopt::Ipv6Ttl, &HOP_LIMIT)?;
     setsockopt(&socket, sockopt::RcvBuf, &RECEIVE_BUFFER)?;
-    sys::attach_locked_filter(socket.as_fd(), &sys::router_advert_filter())
-        .map_err(|e| errno(&e))?;
+    sys::attach_locked_filter(socket.as_fd(), &sys::advert_filter()).map_err(|e| errno(&e))?;
     let address = SockaddrIn6::from(SocketAddrV6::new(router, 0, 0, tunnel.get()));
     connect(socket.as_raw_fd(), &address)?;
     throw_away_strays(&socket)?;
     Ok(socket)
+}
+
+/// A socket that becomes readable when a packet leaves by the tunnel that a router is to forward.
+/// Nobody reads it.
+pub fn traffic_socket(tunnel: IfIndex) -> Result<OwnedFd, KernelError> {
+    sys::packet_socket(tunnel.nonzero(), &sys::routed_out_filter())
+        .map_err(|e| failed("tunnel".to_owned(), "watch its traffic", errno(&e)))
 }
 
 /// What came from anywhere between the socket's making and its connection.

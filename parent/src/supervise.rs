@@ -3,20 +3,19 @@
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use isatapd_proto::{Bounded, Config, Event, Link, Phase, Resolver, Text};
+use isatapd_proto::{Bounded, Config, Event, Link, Resolver, Text};
 use log::{error, info, warn};
 use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use crate::child::{Child, Heard, Violation};
 use crate::exit::{Exit, Fatal};
+use crate::files::Opened;
 use crate::kernel::forwards;
 use crate::policy::Routers;
 use crate::run::Daemon;
 use crate::tunnel::Tunnel;
 
-/// How long a child may take to confine itself.
-const CONFINED_WITHIN: Duration = Duration::from_secs(10);
 /// A child that lived so long is replaced at once.
 const LIVED: Duration = Duration::from_secs(60);
 /// The longest wait before another is started.
@@ -34,6 +33,11 @@ pub(crate) struct Restart {
 }
 
 impl Restart {
+    /// How long until the next child is started.
+    pub(crate) fn wait_left(&self, now: Instant) -> Duration {
+        self.due.map_or(Duration::ZERO, |due| due.saturating_duration_since(now))
+    }
+
     fn after(&mut self, lived: Duration, now: Instant) -> Duration {
         if lived >= LIVED {
             self.wait = Duration::ZERO;
@@ -52,15 +56,18 @@ impl Daemon<'_> {
         // kernel stays meanwhile.
         self.forget_sockets();
         self.routers = Routers::default();
+        self.tunnel.iter_mut().for_each(Tunnel::hand_down);
         let version = Text::cut(env!("CARGO_PKG_VERSION"));
         self.tell(&Event::Startup { version }, Vec::new());
-        self.tell_resolver();
+        let opened = self.with.files.open();
+        self.tell_resolver(opened);
         let config = Config {
             routers: self.options.routers.clone(),
             solicit_interval: self.options.solicit_interval,
             prl_refresh: self.options.prl_refresh,
             level: self.options.level,
             advertise: self.options.advertise.clone(),
+            router_timeout: self.options.router_timeout,
         };
         self.tell(&Event::Config(config), Vec::new());
         match self.with.control.copy() {
@@ -82,9 +89,16 @@ impl Daemon<'_> {
         }
     }
 
-    /// Tells the child of the name servers and files as they are now.
-    pub(crate) fn tell_resolver(&mut self) {
-        self.opened = self.with.files.open();
+    /// Asks the child for a sign of life, if it was told something, or if `anyway`.
+    pub(crate) fn ask_child(&mut self, anyway: bool, now: Instant) {
+        if let Some(Err(violation)) = self.child.as_mut().map(|child| child.ask(anyway, now)) {
+            self.punish(&violation);
+        }
+    }
+
+    /// Tells the child of these name servers and files.
+    pub(crate) fn tell_resolver(&mut self, opened: Opened) {
+        self.opened = opened;
         let opened = &mut self.opened;
         let servers = opened.servers.iter().map(|s| Text::cut(&s.to_string()));
         let event = Event::Resolver(Resolver {
@@ -114,6 +128,7 @@ impl Daemon<'_> {
         self.sockets.clear();
         self.has_path = false;
         self.surroundings = None;
+        self.traffic = None;
     }
 
     /// Hears one thing of the child; false if there is no more to hear.
@@ -142,24 +157,26 @@ impl Daemon<'_> {
         }
     }
 
-    /// When the child needs attention: to be started, or ended as it does not confine itself.
-    pub(crate) fn child_due(&self) -> Option<Instant> {
+    /// When the child needs attention: to be started, or judged. One that is not heard now cannot be.
+    pub(crate) fn child_due(&self, now: Instant) -> Option<Instant> {
         match &self.child {
             None => self.restart.due,
-            Some(child) if child.phase() == Phase::Starting && !child.is_condemned() => {
-                child.started.checked_add(CONFINED_WITHIN)
-            }
-            Some(_) => None,
+            Some(child) => child.answer_due().filter(|_| self.pause(now).is_none()),
         }
     }
 
     /// Does what is due.
     pub(crate) fn mind_child(&mut self, now: Instant) -> Result<(), Fatal> {
-        if self.child_due().is_none_or(|at| at > now) {
+        if self.child_due(now).is_none_or(|at| at > now) {
             return Ok(());
         }
         if self.child.is_some() {
-            self.punish(&Violation::Late);
+            // The answer may have come while we were stopped.
+            let all = self.hear_child(now)?;
+            if let Some(Err(violation)) = self.child.as_mut().filter(|_| all).map(|c| c.judge(now))
+            {
+                self.punish(&violation);
+            }
             return self.reap();
         }
         self.restart.due = None;
@@ -171,6 +188,7 @@ impl Daemon<'_> {
             Err(error) => {
                 let wait = self.restart.after(Duration::ZERO, now);
                 error!("isatapd-child: {error}; tried again in {} s", wait.as_secs());
+                self.say_degraded(wait);
             }
         }
         Ok(())
@@ -191,6 +209,7 @@ impl Daemon<'_> {
         // What it had still to say comes first.
         while self.child.is_some() && matches!(self.hear_rest(now), Ok(true)) {}
         let Some(child) = self.child.take() else { return Ok(()) };
+        self.ask_state_anew();
         let pid = child.pid();
         let last_words = self.restart.last_words.take();
         let how = last_words.map_or_else(|| how.to_owned(), |words| format!("{words} ({how})"));
@@ -205,6 +224,7 @@ impl Daemon<'_> {
             error!(
                 "isatapd-child (pid {pid}): {how}; another is started in {seconds} s, the tunnel stays"
             );
+            self.say_degraded(wait);
         }
         Ok(())
     }
@@ -224,7 +244,10 @@ impl Daemon<'_> {
 
     /// The child is confined: the start is over as far as it goes.
     pub(crate) fn confined(&mut self) {
-        self.restart.confined = true;
+        if std::mem::replace(&mut self.restart.confined, true) {
+            self.say_status();
+        }
+        self.with.control.forget_clients();
         self.restart.last_words = None;
         if let Some(child) = &self.child {
             info!("isatapd-child (pid {}): confined", child.pid());

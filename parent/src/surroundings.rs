@@ -1,7 +1,8 @@
 //! What the data path goes by that is not of our making: told to the child when it changes.
 
 use isatapd_proto::isatap;
-use isatapd_proto::{Bounded, Event, ForeignRoute, Surroundings, UnicastV4};
+use isatapd_proto::{Bounded, Event, ForeignRoute, MAX_FOREIGN, Surroundings, UnicastV4};
+use log::warn;
 
 use crate::kernel::{AnyRoute, KernelError, Netlink};
 use crate::policy::METRIC_BASE;
@@ -14,7 +15,13 @@ impl Daemon<'_> {
         let Some(tunnel) = self.tunnel.as_ref().filter(|tunnel| tunnel.is_tun()) else {
             return Ok(());
         };
-        let found = surroundings(tunnel, &mut self.with.netlink)?;
+        let (found, counts) = surroundings(tunnel, &mut self.with.netlink)?;
+        if let Some((what, count)) = too_many(counts)
+            && !std::mem::replace(&mut self.said.too_many, true)
+        {
+            let name = tunnel.name();
+            warn!("{name}: {count} {what}: its checks know only the first {MAX_FOREIGN}");
+        }
         if self.surroundings.as_ref() != Some(&found) {
             self.tell(&Event::Surroundings(found.clone()), Vec::new());
             self.surroundings = Some(found);
@@ -23,22 +30,40 @@ impl Daemon<'_> {
     }
 }
 
-fn surroundings(tunnel: &Tunnel, netlink: &mut Netlink) -> Result<Surroundings, KernelError> {
+/// How many there are of each kind.
+type Counts = [(&'static str, usize); 4];
+
+fn too_many(counts: Counts) -> Option<(&'static str, usize)> {
+    counts.into_iter().find(|(_, count)| *count > MAX_FOREIGN)
+}
+
+fn surroundings(
+    tunnel: &Tunnel,
+    netlink: &mut Netlink,
+) -> Result<(Surroundings, Counts), KernelError> {
     let host = netlink.own_addresses()?;
     let locator = tunnel.spec().local.get();
     let others = host.iter().map(|own| own.address).filter(|address| *address != locator);
+    let own: Vec<_> = [locator].into_iter().chain(others).collect();
     let mut broadcasts: Vec<_> = host.iter().filter_map(|own| own.broadcast).collect();
     broadcasts.sort_unstable();
     broadcasts.dedup();
     let mut addresses = tunnel.foreign_addresses(netlink)?;
     addresses.sort_unstable();
     let routes = best(tunnel.foreign_routes(netlink)?);
-    Ok(Surroundings {
-        own: Bounded::first_of([locator].into_iter().chain(others)),
+    let counts = [
+        ("IPv4 addresses of the host", own.len()),
+        ("IPv4 broadcast addresses of the host", broadcasts.len()),
+        ("addresses of others on it", addresses.len()),
+        ("routes of others through it", routes.len()),
+    ];
+    let found = Surroundings {
+        own: Bounded::first_of(own),
         broadcasts: Bounded::first_of(broadcasts),
         addresses: Bounded::first_of(addresses),
         routes: Bounded::first_of(routes),
-    })
+    };
+    Ok((found, counts))
 }
 
 /// In order; of those to the same destination only the kernel's choice.

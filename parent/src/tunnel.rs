@@ -1,6 +1,8 @@
 //! What we made in the kernel, and how it is brought to what is wanted: first all that is new, then
 //! what is no longer wanted goes.
 
+mod adopt;
+mod inherited;
 mod restore;
 
 use std::collections::BTreeMap;
@@ -11,17 +13,21 @@ use std::time::Instant;
 
 use isatapd_proto::isatap::{self, UBit};
 use isatapd_proto::{DataPath, Lifetime, Mtu, RouterWish};
-use log::warn;
+use log::{info, warn};
 use nix::errno::Errno;
 
 use crate::device::{Device, data_path};
 use crate::kernel::{
-    Address, AnyRoute, IfIndex, InterfaceName, KernelError, Link, Netlink, Origin, Prl, Route,
+    Address, AnyRoute, IfIndex, InterfaceName, KernelError, Netlink, Origin, Prl, Route,
     TunnelSpec, hold_still,
 };
-use crate::policy::{self, Addresses, Routers, Routes};
+use crate::policy::{self, Addresses, Rank, Routers, Routes};
 
+use inherited::Inherited;
 pub use restore::Found;
+
+/// As the kernel tells routes apart: destination and metric.
+type Key = (ipnet::Ipv6Net, u32);
 
 /// The tunnel, and all of ours on it.
 pub struct Tunnel {
@@ -37,9 +43,11 @@ pub struct Tunnel {
     addresses: BTreeMap<Ipv6Addr, Address>,
     /// When the lifetimes of all of them were told.
     addresses_at: Instant,
-    /// By destination and metric, as the kernel tells routes apart.
-    routes: BTreeMap<(ipnet::Ipv6Net, u32), Route>,
+    routes: BTreeMap<Key, Route>,
     routes_at: Instant,
+    /// Which metrics they have.
+    rank: Rank,
+    inherited: Inherited,
 }
 
 impl Tunnel {
@@ -96,7 +104,7 @@ impl Tunnel {
         }
         netlink.delete_link(self.index)?;
         let before = std::mem::replace(self, tun);
-        self.routers = before.routers;
+        (self.routers, self.inherited) = (before.routers, before.inherited);
         netlink.rename(self.index, &before.name)?;
         self.name = before.name;
         self.start(netlink)?;
@@ -112,25 +120,6 @@ impl Tunnel {
             }
         }
         Ok(found)
-    }
-
-    /// Takes over the `sit` tunnel that a predecessor left, whatever its locator was.
-    pub fn adopt(
-        netlink: &mut Netlink,
-        prl: &Prl,
-        link: &Link,
-        spec: TunnelSpec,
-    ) -> Result<Self, KernelError> {
-        netlink.change_tunnel(link.index, &spec)?;
-        let mut tunnel = Self::begun(netlink, link.index, spec)?;
-        tunnel.routers = prl.list(&tunnel.name)?;
-        let found = netlink.addresses(link.index)?;
-        for address in found {
-            tunnel.addresses.entry(address.address).or_insert(address);
-        }
-        tunnel.routes = netlink.routes(link.index)?.into_iter().map(|r| (key(&r), r)).collect();
-        tunnel.keep_addresses_of_locator(netlink)?;
-        Ok(tunnel)
     }
 
     fn begun(netlink: &mut Netlink, index: IfIndex, spec: TunnelSpec) -> Result<Self, KernelError> {
@@ -153,6 +142,8 @@ impl Tunnel {
             addresses_at: now,
             routes: BTreeMap::new(),
             routes_at: now,
+            rank: Rank::default(),
+            inherited: Inherited::default(),
         }
     }
 
@@ -265,48 +256,83 @@ impl Tunnel {
             set
         }));
         // Also after an error: or what is there would grow with every list that fails.
-        self.keep_addresses(netlink, |a| {
-            a.origin == Origin::LinkLocal || wanted.contains_key(&a.address)
-        })?;
+        self.inherited.claim_addresses(wanted.keys());
+        let inherited = std::mem::take(&mut self.inherited);
+        let kept = self.keep_addresses(netlink, |a| {
+            a.origin == Origin::LinkLocal
+                || wanted.contains_key(&a.address)
+                || inherited.has_address(&a.address)
+        });
+        self.inherited = inherited;
+        kept?;
         set
     }
 
     /// All routes, but for those by a router that is not in the PRL: the kernel would take them.
-    /// After an error with one of them the others are set.
+    /// After an error with one of them the others are set. Their metrics are the first, from those in
+    /// use on, of which none is somebody else's.
     pub fn set_routes(
         &mut self,
         netlink: &mut Netlink,
         wanted: &Routes,
     ) -> Result<(), KernelError> {
-        let usable = |route: &&policy::Route| is_by(&self.routers, route.gateway());
-        let wanted = wanted.list().iter().filter(usable).map(|route| Route {
-            index: self.index,
-            destination: route.destination().net(),
-            gateway: route.gateway(),
-            metric: route.metric(),
-            preference: route.preference(),
-            lifetime: route.lifetime(),
-            mtu: route.mtu(),
-            hop_limit: route.hop_limit(),
-        });
-        let wanted: BTreeMap<_, _> = wanted.map(|route| (key(&route), route)).collect();
         self.routes_at = Instant::now();
-        let set = first_error(wanted.iter().map(|(key, route)| {
-            let held = self.routes.contains_key(key);
-            match netlink.set_route(route, held) {
+        let before = self.rank;
+        let mut set = self.add_routes(netlink, wanted);
+        while is_taken(&set)
+            && let Some(next) = self.rank.next()
+        {
+            self.rank = next;
+            set = self.add_routes(netlink, wanted);
+        }
+        if is_taken(&set) {
+            self.rank = before;
+            set = self.add_routes(netlink, wanted);
+        } else if self.rank != before {
+            let (name, more) = (&self.name, self.rank.offset());
+            info!("{name}: its metrics are {more} more, as others have routes with the first");
+        }
+        // Also after an error, as with addresses.
+        let wanted = self.kernel_routes(wanted);
+        self.inherited.claim_routes(wanted.keys());
+        let inherited = std::mem::take(&mut self.inherited);
+        let kept = self.keep_routes(netlink, |route| {
+            wanted.contains_key(&key(route)) || inherited.has_route(&key(route))
+        });
+        self.inherited = inherited;
+        kept?;
+        set
+    }
+
+    fn add_routes(&mut self, netlink: &mut Netlink, wanted: &Routes) -> Result<(), KernelError> {
+        first_error(self.kernel_routes(wanted).into_iter().map(|(key, route)| {
+            let held = self.routes.contains_key(&key);
+            match netlink.set_route(&route, held) {
                 // Somebody else's.
                 Err(error) if error.errno == Errno::EEXIST => Err(error),
                 // Ours even if that fails: the answer may have been lost.
                 result => {
                     let lifetime = if result.is_ok() { route.lifetime } else { Lifetime::ZERO };
-                    self.routes.insert(*key, Route { lifetime, ..*route });
+                    self.routes.insert(key, Route { lifetime, ..route });
                     result
                 }
             }
-        }));
-        // Also after an error, as with addresses.
-        self.keep_routes(netlink, |route| wanted.contains_key(&key(route)))?;
-        set
+        }))
+    }
+
+    fn kernel_routes(&self, wanted: &Routes) -> BTreeMap<Key, Route> {
+        let usable = |route: &&policy::Route| is_by(&self.routers, route.gateway());
+        let routes = wanted.list().iter().filter(usable).map(|route| Route {
+            index: self.index,
+            destination: route.destination().net(),
+            gateway: route.gateway(),
+            metric: route.metric(self.rank),
+            preference: route.preference(),
+            lifetime: route.lifetime(),
+            mtu: route.mtu(),
+            hop_limit: route.hop_limit(),
+        });
+        routes.map(|route| (key(&route), route)).collect()
     }
 
     /// Removes routes by routers that are not in `routers`.
@@ -405,6 +431,11 @@ fn first_error(results: impl Iterator<Item = Result<(), KernelError>>) -> Result
     results.fold(Ok(()), Result::and)
 }
 
+/// Whether a route failed as somebody else has one of its destination and metric.
+fn is_taken(set: &Result<(), KernelError>) -> bool {
+    set.as_ref().is_err_and(|error| error.errno == Errno::EEXIST)
+}
+
 /// Whether a route is on the link, or leads to one of these.
 fn is_by(routers: &[Ipv4Addr], gateway: Option<Ipv6Addr>) -> bool {
     gateway.is_none_or(|gateway| {
@@ -423,6 +454,6 @@ fn temporary(name: &InterfaceName) -> Result<InterfaceName, KernelError> {
     })
 }
 
-fn key(route: &Route) -> (ipnet::Ipv6Net, u32) {
+fn key(route: &Route) -> Key {
     (route.destination, route.metric)
 }

@@ -12,15 +12,16 @@
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ipnet::Ipv6Net;
 use isatapd::child::{Child, Heard, Violation};
 use isatapd_proto::isatap::UBit;
 use isatapd_proto::{
     AddressWish, Bounded, Command, DecodeError, DnsId, Event, Level, Lifetime, LogRecord,
-    MAX_ADDRESSES, MAX_LOG, MAX_REQUEST, MAX_ROUTERS, MAX_ROUTES, Mtu, NextHop, Phase, Preference,
-    Request, RouteDestination, RouteWish, RouterWish, Seq, State, Text, Transport, Up, encode,
+    MAX_ADDRESSES, MAX_EVENT, MAX_LOG, MAX_REQUEST, MAX_ROUTERS, MAX_ROUTES, Mtu, NextHop, Phase,
+    Preference, Request, RouteDestination, RouteWish, RouterWish, Seq, State, Text, Transport, Up,
+    decode, encode,
 };
 use isatapd_security::{Channel, ReceiveError};
 use nix::sys::socket::{MsgFlags, send};
@@ -80,12 +81,13 @@ fn some_routes(count: usize, lifetime: Lifetime, mtu: u16, hop_limit: u8) -> Req
             lifetime,
             mtu: Some(Mtu::try_from(mtu).unwrap()),
             hop_limit: Some(hop_limit),
+            reachable: hop_limit > 0,
         }
     };
     Request::SetRoutes(Bounded::first_of((0..).take(count).map(wish)))
 }
 
-/// Every request but `StartupDone`, with every field at its ends.
+/// Every request but `StartupDone` and `Pong`, with every field at its ends.
 fn requests() -> Vec<Request> {
     let mut all = Vec::new();
     for (id, server) in [(0, 0), (u32::MAX, 2)] {
@@ -102,6 +104,7 @@ fn requests() -> Vec<Request> {
     }
     let states = [State::AwaitingNames, State::AwaitingRouters, State::Working];
     all.extend(states.map(Request::Report));
+    all.push(Request::WatchTraffic);
     for text in ["", "\0\n\u{1b}[2J", &"x".repeat(MAX_LOG), &"\u{10ffff}".repeat(MAX_LOG / 4)] {
         all.extend([Level::Error, Level::Debug].map(|level| log(level, text)));
     }
@@ -237,6 +240,71 @@ fn nothing_but_log_lines_before_the_start_is_over_and_it_ends_once() {
     let (mut child, theirs) = running();
     theirs.send(&frame(1, Request::StartupDone), &[]).unwrap();
     assert!(matches!(child.hear(), Err(Violation::Phase)));
+}
+
+/// What the other end is told now.
+fn told(theirs: &Channel) -> Vec<Event> {
+    let mut buffer = vec![0; MAX_EVENT];
+    let next = || {
+        let len = theirs.receive(&mut buffer, 0).ok()?.len;
+        Some(decode(&buffer[..len]).unwrap())
+    };
+    std::iter::from_fn(next).collect()
+}
+
+#[test]
+fn whoever_is_told_something_is_asked_and_judged() {
+    let start = Instant::now();
+    let after = |seconds| start + Duration::from_secs(seconds);
+    let (mut child, theirs) = running();
+    let event = Event::Command(Command::Dump);
+    child.ask(false, start).unwrap();
+    assert_eq!((told(&theirs), child.answer_due()), (vec![], None));
+    child.tell(&event, Vec::new()).unwrap();
+    child.ask(false, start).unwrap();
+    // Once, whatever it is told before it answers.
+    child.tell(&event, Vec::new()).unwrap();
+    child.ask(true, after(1)).unwrap();
+    assert_eq!(told(&theirs), [event.clone(), Event::Ping, event]);
+    assert_eq!(child.answer_due(), Some(after(10)));
+    child.judge(after(9)).unwrap();
+    assert!(matches!(child.judge(after(10)), Err(Violation::Mute)));
+    // We were stopped, and it maybe too.
+    child.judge(after(60)).unwrap();
+    assert!(matches!(child.judge(after(70)), Err(Violation::Mute)));
+
+    theirs.send(&frame(0, Request::Pong), &[]).unwrap();
+    assert!(matches!(child.hear(), Ok(Heard::Request(_, Request::Pong))));
+    assert_eq!(child.answer_due(), None);
+    child.judge(after(1000)).unwrap();
+    // It was told something meanwhile.
+    child.ask(false, after(1000)).unwrap();
+    assert_eq!(child.answer_due(), Some(after(1010)));
+    for good in [true, false] {
+        theirs.send(&frame(0, Request::Pong), &[]).unwrap();
+        let heard = child.hear();
+        assert!(if good { heard.is_ok() } else { matches!(heard, Err(Violation::Unasked)) });
+    }
+    child.ask(true, after(1000)).unwrap();
+    assert_eq!(told(&theirs), [Event::Ping, Event::Ping]);
+    child.kill();
+    assert_eq!(child.answer_due(), None);
+    let now = Instant::now();
+    assert!(!child.is_stuck(now) && child.is_stuck(now + Duration::from_secs(11)));
+}
+
+#[test]
+fn whoever_does_not_confine_itself_is_judged() {
+    let start = Instant::now();
+    let (mut child, theirs) = child();
+    child.tell(&Event::Startup { version: Text::default() }, Vec::new()).unwrap();
+    child.ask(true, start).unwrap();
+    assert_eq!(told(&theirs).len(), 1);
+    let due = child.answer_due().unwrap();
+    assert!(matches!(child.judge(due), Err(Violation::Late)));
+    theirs.send(&frame(0, Request::StartupDone), &[]).unwrap();
+    assert!(child.hear().is_ok());
+    assert_eq!(child.answer_due(), None);
 }
 
 #[test]

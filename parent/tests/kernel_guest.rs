@@ -182,6 +182,7 @@ fn a_tun_takes_the_place_of_sit() {
         lifetime: Lifetime::from_secs(1800),
         mtu: None,
         hop_limit: None,
+        reachable: true,
     };
     let routes = Routes::judge(&[route], facts).unwrap();
     tunnel.set_routes(&mut netlink, &routes).unwrap();

@@ -17,6 +17,7 @@ use std::io::Read;
 use std::net::Ipv4Addr;
 use std::num::NonZeroU8;
 use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use isatapd::kernel::{
     InterfaceName, Kind, Monitor, Netlink, OwnAddress, TunnelSpec, forwards, has_tun,
@@ -123,6 +124,7 @@ fn wishes_for(tunnel: &Tunnel, lifetime: Lifetime) -> (Routers, Addresses, Route
         lifetime,
         mtu: None,
         hop_limit: None,
+        reachable: true,
     };
     let hop = NextHop { slot: 0.try_into().unwrap(), form: UBit::Local };
     let routes = [route("::/0", Some(hop)), route("2001:db8:1::/64", None)];
@@ -180,11 +182,105 @@ fn a_strangers_route_is_in_the_way_of_no_other() {
     let prl = isatapd::kernel::Prl::open().unwrap();
     let (routers, _, wanted) = wishes(&tunnel);
     tunnel.set_routers(&mut netlink, &prl, routers.list()).unwrap();
+    // All of its routes have the next metrics, as long as there are next ones.
+    for rank in 1..8 {
+        for _ in 0..2 {
+            tunnel.set_routes(&mut netlink, &wanted).unwrap();
+            let metric = |rank: u32| format!("metric {}", 2112 + 512 * rank);
+            assert!(routes()[2].contains(&metric(rank)), "{rank}: {:?}", routes());
+            assert!(routes()[0].contains(&format!("metric {}", 2047 + 512 * rank)));
+            assert_eq!(routes().len(), 3);
+            assert!(ip("-6 route show default").contains(&format!("dev va {}", metric(rank - 1))));
+        }
+        ip("-6 route del default dev is0");
+        tunnel.restore(&mut netlink, true).unwrap();
+        ip(&format!("-6 route add default dev va metric {}", 2112 + 512 * rank));
+    }
     for _ in 0..2 {
         assert_eq!(tunnel.set_routes(&mut netlink, &wanted).unwrap_err().errno, Errno::EEXIST);
-        assert_eq!(routes(), ROUTES[..2]);
-        assert!(ip("-6 route show default").contains("dev va"));
+        assert_eq!(routes().len(), 2);
     }
+}
+
+#[test]
+fn what_a_former_child_wished_for_stays_for_a_while() {
+    let mut netlink = host();
+    let mut tunnel = working(&mut netlink);
+    let (_, wanted, wanted_routes) = wishes(&tunnel);
+    let (nothing, no_routes) = (Addresses::default(), Routes::default());
+    let before = (addresses(), routes());
+    tunnel.hand_down();
+    assert_eq!(tunnel.inherited_until(), None, "the new one has not wished yet");
+    tunnel.set_addresses(&mut netlink, &nothing).unwrap();
+    tunnel.set_routes(&mut netlink, &no_routes).unwrap();
+    assert_eq!((addresses(), routes()), before);
+    let until = tunnel.inherited_until().unwrap();
+    assert!(until > Instant::now());
+    // What it wished for once goes when it wishes for it no more.
+    tunnel.set_routes(&mut netlink, &wanted_routes).unwrap();
+    assert_eq!(tunnel.inherited_until(), Some(until));
+    tunnel.set_routes(&mut netlink, &no_routes).unwrap();
+    assert_eq!(
+        (addresses(), routes()),
+        (before.0, ROUTES[1..2].to_vec().into_iter().map(str::to_owned).collect())
+    );
+    tunnel.drop_inherited(&mut netlink).unwrap();
+    assert_eq!((addresses().len(), tunnel.inherited_until()), (1, None));
+    // With all wished for again, nothing is left to go.
+    tunnel.set_addresses(&mut netlink, &wanted).unwrap();
+    tunnel.hand_down();
+    tunnel.set_addresses(&mut netlink, &wanted).unwrap();
+    assert_eq!((addresses().len(), tunnel.inherited_until()), (2, None));
+}
+
+#[test]
+fn what_is_left_is_taken_over() {
+    let mut netlink = host();
+    let prl = isatapd::kernel::Prl::open().unwrap();
+    let mut tunnel = working(&mut netlink);
+    ip("-6 route del default dev is0");
+    tunnel.restore(&mut netlink, true).unwrap();
+    ip("-6 route add default dev va metric 2112");
+    let (routers, _, wanted) = wishes(&tunnel);
+    tunnel.set_routes(&mut netlink, &wanted).unwrap();
+    let (before, index) = ((addresses(), routes()), tunnel.index());
+    let adopt = |netlink: &mut Netlink, spec: TunnelSpec, backend| {
+        let link = netlink.find_link(&spec.name).unwrap().unwrap();
+        Tunnel::adopt(netlink, &prl, &link, spec, backend).unwrap()
+    };
+    // A fork of another test may have it in hand until it has become ip(8).
+    let adopt_tun = |netlink: &mut Netlink, spec: TunnelSpec| {
+        let until = Instant::now() + Duration::from_secs(10);
+        loop {
+            match adopt(netlink, spec.clone(), Backend::Tun) {
+                Some(tunnel) => return tunnel,
+                None => assert!(Instant::now() < until, "somebody has it"),
+            }
+        }
+    };
+    // Somebody has it in hand; it is not what is wanted.
+    assert!(adopt(&mut netlink, spec(2), Backend::Tun).is_none());
+    tunnel.leave().unwrap();
+    assert!(adopt(&mut netlink, spec(2), Backend::Kernel).is_none());
+    let mut tunnel = adopt_tun(&mut netlink, spec(2));
+    assert_eq!((tunnel.index(), (addresses(), routes())), (index, before.clone()));
+    assert_eq!(tunnel.restore(&mut netlink, true), Ok(Found::Whole));
+    // It knows what is its own, and with which metrics.
+    tunnel.set_routers(&mut netlink, &prl, routers.list()).unwrap();
+    tunnel.set_routes(&mut netlink, &wanted).unwrap();
+    assert_eq!((addresses(), routes()), before);
+    tunnel.leave().unwrap();
+    let other = TunnelSpec { mtu: Some(1400.try_into().unwrap()), ..spec(3) };
+    let tunnel = adopt_tun(&mut netlink, other);
+    assert_eq!((tunnel.index(), tunnel.state().mtu.get()), (index, 1400));
+    assert_eq!(addresses(), ["fe80::5efe:a00:3/64"]);
+    // From then on it goes with its descriptor again.
+    assert!(ip("-d link show is0").contains("persist off"));
+    ip("link del is0");
+    // One that a user may attach to is not ours.
+    ip("tuntap add is0 mode tun user nobody");
+    ip("link set is0 alias isatapd");
+    assert!(!netlink.find_link(&spec(2).name).unwrap().unwrap().is_our_tunnel());
 }
 
 #[test]
@@ -264,8 +360,8 @@ fn what_expires_is_not_lost_and_what_is_lost_is_no_longer_ours() {
     ip("address del 2001:db8:1::5efe:a00:2/64 dev is0");
     assert_eq!(tunnel.restore(&mut netlink, true), Ok(Found::Whole));
     ip("-6 route add 2001:db8:1::/64 dev va metric 2047");
-    assert_eq!(tunnel.set_routes(&mut netlink, &wishes.2).unwrap_err().errno, Errno::EEXIST);
-    assert!(ip("-6 route show 2001:db8:1::/64").contains("dev va"));
+    tunnel.set_routes(&mut netlink, &wishes.2).unwrap();
+    assert!(ip("-6 route show 2001:db8:1::/64").contains("dev va metric 2047"));
 }
 
 #[test]

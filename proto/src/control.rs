@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Raised with every change of what follows.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// Octets of the longest [`Query`].
 pub const MAX_QUERY: usize = 4096;
 /// Octets of the longest [`Answer`]; 64 names need 42 KB, counters 12.
@@ -87,6 +87,8 @@ pub enum Told {
     Counters(Counts),
     /// To a query of another version.
     OtherVersion,
+    /// To any query, by the parent: the child has ended too often; another is started then.
+    Restarting(Seconds),
 }
 
 impl Message for Query {
@@ -211,6 +213,10 @@ pub struct Router {
     pub default_router: Option<DefaultRouter>,
     /// When it is solicited next; `None`: it cannot be reached now.
     pub next: Option<Seconds>,
+    /// Whether it is not known to be unreachable.
+    pub reachable: bool,
+    /// When it is asked next whether it is reachable; `None`: when there is a reason.
+    pub probe: Option<Seconds>,
     /// Solicitations since the last answer.
     pub unanswered: u32,
     /// What the system said to the last solicitation.

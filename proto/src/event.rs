@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::isatap::UBit;
 use crate::{
     Advertise, Bounded, DnsId, HostName, Level, MAX_FOREIGN, MAX_NAME_SERVERS, MAX_ROUTER_SPECS,
-    Mtu, Outcome, Seq, Slot, Text, UnicastV4,
+    Mtu, Outcome, RouterTimeout, Seq, Slot, Text, UnicastV4,
 };
 
 /// One message down. Each carries as many descriptors as it says, in the order of its fields.
@@ -62,6 +62,10 @@ pub enum Event {
     },
     /// What the operator asks for by a signal.
     Command(Command),
+    /// To be answered by `Request::Pong`: all that was told before has been heard.
+    Ping,
+    /// Kernel backend: a packet has gone by a router since `WatchTraffic`.
+    Traffic,
 }
 
 /// What to do.
@@ -79,6 +83,8 @@ pub struct Config {
     pub level: Level,
     /// Router role: what is advertised. The members of the PRL are then the site's other routers.
     pub advertise: Option<Advertise>,
+    /// How soon traffic leaves a router that has died.
+    pub router_timeout: RouterTimeout,
 }
 
 /// One source of the PRL.
@@ -182,7 +188,7 @@ pub struct ForeignRoute {
 pub enum Command {
     /// Look all names up again and solicit all routers (0.9.7: SIGHUP).
     Reload,
-    /// Write the state to the log (rtsold: SIGUSR1).
+    /// Write the state to the log, and tell it by `Request::Dump` (rtsold: SIGUSR1).
     Dump,
     /// The end is near: a router says so to its hosts, then reports `State::Finished`.
     Stop,

@@ -31,6 +31,6 @@ pub use phase::Phase;
 pub use refusal::{Outcome, Refusal};
 pub use request::{AddressWish, NextHop, Request, RouteWish, RouterWish, State, Up};
 pub use types::{
-    DnsId, HostName, InvalidValue, Lifetime, Mtu, OnLinkPrefix, Preference, RouteDestination, Seq,
-    ServerIndex, Slot, Transport, UnicastV4,
+    DnsId, HostName, InvalidValue, Lifetime, Mtu, OnLinkPrefix, Preference, RouteDestination,
+    RouterTimeout, Seq, ServerIndex, Slot, Transport, UnicastV4,
 };

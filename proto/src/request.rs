@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::isatap::UBit;
 use crate::{
-    Bounded, DnsId, Lifetime, LogRecord, MAX_ADDRESSES, MAX_ROUTERS, MAX_ROUTES, Mtu, OnLinkPrefix,
-    Preference, RouteDestination, Seq, ServerIndex, Slot, Transport, UnicastV4,
+    Bounded, DnsId, Lifetime, LogRecord, MAX_ADDRESSES, MAX_DUMP_PIECE, MAX_ROUTERS, MAX_ROUTES,
+    Mtu, OnLinkPrefix, Preference, RouteDestination, Seq, ServerIndex, Slot, Text, Transport,
+    UnicastV4,
 };
 
 /// One message up. It never carries a descriptor.
@@ -17,7 +18,7 @@ pub struct Up {
     pub request: Request,
 }
 
-/// What the child asks for. All but `Log` and `Report` are answered by one `Done`.
+/// What the child asks for, or tells. What is asked for is answered by one `Done`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// The sandbox is in force; once, first.
@@ -42,12 +43,27 @@ pub enum Request {
     Report(State),
     /// A line for the log.
     Log(LogRecord),
+    /// The state as text, after `Command::Dump`: lines, each with its end.
+    Dump {
+        /// They follow those of the pieces before.
+        text: Text<MAX_DUMP_PIECE>,
+        /// No piece follows.
+        last: bool,
+    },
+    /// The answer to `Event::Ping`, once all threads have heard what came before it.
+    Pong,
+    /// Kernel backend: tell of the next packet that goes by a router, once, by `Event::Traffic`. Void
+    /// with the sockets of the routers.
+    WatchTraffic,
 }
 
 impl Request {
     /// Whether a `Done` follows.
     pub const fn is_answered(&self) -> bool {
-        !matches!(self, Self::Report(_) | Self::Log(_))
+        !matches!(
+            self,
+            Self::Report(_) | Self::Log(_) | Self::Dump { .. } | Self::Pong | Self::WatchTraffic
+        )
     }
 }
 
@@ -88,6 +104,8 @@ pub struct RouteWish {
     pub mtu: Option<Mtu>,
     /// The Cur Hop Limit that the router advertised, if any; not zero.
     pub hop_limit: Option<u8>,
+    /// Whether its router is not known to be unreachable.
+    pub reachable: bool,
 }
 
 /// Where a route leads: the parent makes the gateway of it.

@@ -103,6 +103,16 @@ ranged! {
     Mtu(u16, "u16"), 1280..=u16::MAX, "MTU below 1280"
 }
 
+ranged! {
+    /// The longest time until traffic leaves a router that has died: 1 to 60 seconds.
+    RouterTimeout(u8, "u8"), 1..=60, "not from 1 to 60 s"
+}
+
+impl RouterTimeout {
+    /// As RFC 4861 section 10 has it, the three solicitations of a silent router are a second apart.
+    pub const DEFAULT: Self = Self(6);
+}
+
 impl Mtu {
     /// The least that every IPv6 link has.
     pub const MIN: Self = Self(1280);

@@ -12,11 +12,11 @@ use nix::errno::Errno;
 pub use datagrams::{BATCH, Datagram, receive_datagrams, send_datagrams};
 pub use prl::{InterfaceName, MAX_PRL, prl_add, prl_delete, prl_list};
 pub use socket::{
-    Fragments, attach_filter, attach_locked_filter, bind_to_interface, ipv6_inside_filter,
-    nothing_filter, raw_protocol_41, router_advert_filter, set_fragments, set_icmp6_filter_ra_only,
-    set_receive_buffer_force,
+    Fragments, advert_filter, attach_filter, attach_locked_filter, bind_to_interface,
+    ipv6_inside_filter, nothing_filter, packet_socket, raw_protocol_41, routed_out_filter,
+    set_fragments, set_icmp6_filter_adverts, set_receive_buffer_force,
 };
-pub use tun::make_tun;
+pub use tun::{attach_tun, make_tun, set_tun_persistent};
 
 /// 32 octets that nobody can guess (getrandom(2)). May wait for the system's first entropy.
 pub fn random_seed() -> io::Result<[u8; 32]> {

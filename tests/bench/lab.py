@@ -2,6 +2,7 @@
 import ctypes, json, os, statistics, subprocess, sys, time
 
 HERE = os.path.dirname(os.path.realpath(__file__))
+LOG = "/tmp/bench.log"
 INET = "2001:db8:ffff::1"
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -64,7 +65,7 @@ class Site:
 
     def start(self, node, *command):
         """A process on a node that ends with the site at the latest."""
-        log = open("/tmp/bench.log", "a")
+        log = open(LOG, "a")
         process = subprocess.Popen(["ip", "netns", "exec", self.prefix + node, *command],
                                    stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.running.append(process)
@@ -84,7 +85,7 @@ class Site:
         while subprocess.run(["ip", "netns", "exec", self.prefix + node, "ping", "-c1", "-W1", address],
                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode:
             if time.monotonic() > end:
-                sys.exit(f"bench: no ping from {node} to {address} in {seconds} s; see /tmp/bench.log")
+                sys.exit(f"bench: no ping from {node} to {address} in {seconds} s; see {LOG}")
             time.sleep(0.05)
 
     def daemons(self, isatapd):

@@ -114,7 +114,8 @@ fn receive<'a>(socket: &OwnedFd, buffer: &'a mut [u8], stop: &AtomicBool) -> Opt
         let n = libc::recvfrom(fd, at, buffer.len(), 0, (&raw mut from).cast(), &raw mut size);
         (n, from)
     };
-    let n = usize::try_from(n).expect("a frame");
+    // The link has gone down: what comes when it is up again is for the next round.
+    let Ok(n) = usize::try_from(n) else { return receive(socket, buffer, stop) };
     Some(Frame {
         outgoing: from.sll_pkttype == libc::PACKET_OUTGOING,
         kind: u16::from_be(from.sll_protocol),

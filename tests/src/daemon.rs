@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::etc::Etc;
 use crate::ip;
 use crate::process::{children, is_alive};
 use crate::site::{Site, isatapd};
@@ -33,9 +34,9 @@ impl Daemon {
         let log = log_path();
         let arguments = [site.host_arguments(), arguments].concat();
         let folder = std::env::var_os("ISATAPD_LIBEXECDIR").expect("ISATAPD_LIBEXECDIR");
-        let mut command = on_node(site, "host", &log);
         // `ip netns exec` has made a mount namespace for it.
-        command.args(["sh", "-c", "mount --bind \"$0\" \"$1\" && shift && exec \"$@\""]);
+        let script = "mount --bind \"$0\" \"$1\" && shift && exec \"$@\"";
+        let mut command = command(site, "host", &["sh", "-c", script], &log);
         command.arg(isatapd().with_file_name("hostile-child"));
         command.arg(Path::new(&folder).join("isatapd-child")).arg(isatapd()).args(arguments);
         let mut daemon = Self { process: command.spawn().expect("isatapd"), log, sandboxed: None };
@@ -47,10 +48,20 @@ impl Daemon {
         daemon
     }
 
+    /// Starts it on the host with an /etc of its own.
+    pub fn with_etc(site: &Site, etc: &Etc, arguments: &[&str]) -> Self {
+        let log = log_path();
+        let arguments = [site.host_arguments(), arguments].concat();
+        let mut inner = command(site, "host", &["sh", "-c", &etc.mounted(), "sh"], &log);
+        let process = inner.arg(isatapd()).args(arguments).spawn().expect("isatapd");
+        Self { process, log, sandboxed: None }
+    }
+
     /// Starts it on a node, with these arguments.
     pub fn on(site: &Site, node: &str, arguments: &[&str]) -> Self {
         let log = log_path();
-        let process = command(site, node, arguments, &log).spawn().expect("isatapd");
+        let mut command = command(site, node, &[], &log);
+        let process = command.arg(isatapd()).args(arguments).spawn().expect("isatapd");
         Self { process, log, sandboxed: None }
     }
 
@@ -127,18 +138,12 @@ pub fn run(site: &Site, arguments: &[&str]) -> (ExitStatus, String) {
     (status, daemon.log())
 }
 
-/// The command that starts the daemon on a node, with its /etc/resolv.conf.
-fn command(site: &Site, node: &str, arguments: &[&str], log: &Path) -> Command {
-    let mut command = on_node(site, node, log);
-    command.arg(isatapd()).args(arguments);
-    command
-}
-
-/// What runs something there.
-fn on_node(site: &Site, node: &str, log: &Path) -> Command {
+/// The command that starts what is added to it on a node, with its /etc/resolv.conf.
+fn command(site: &Site, node: &str, begin: &[&str], log: &Path) -> Command {
     let log = File::create(log).expect("a log file");
     let mut command = Command::new("ip");
     command.args(["netns", "exec", &site.namespace(node)]);
+    command.args(begin);
     command.stdin(Stdio::null()).stdout(log.try_clone().expect("dup")).stderr(log);
     command
 }

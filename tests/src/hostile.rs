@@ -16,7 +16,7 @@ use crate::process::status;
 use crate::site::Site;
 
 /// Messages that no child sends: each is its end.
-pub const VIOLATIONS: [&str; 41] = [
+pub const VIOLATIONS: [&str; 43] = [
     "forge router 0.0.0.0",
     "forge router 0.1.2.3",
     "forge router 127.0.0.1",
@@ -55,6 +55,8 @@ pub const VIOLATIONS: [&str; 41] = [
     "descriptors 253",
     "replay",
     "again",
+    "pong",
+    "state",
     "after",
     "deaf",
     "empty",
@@ -64,8 +66,15 @@ pub const VIOLATIONS: [&str; 41] = [
 pub const ENDS: [&str; 3] = ["close", "exit", "crash"];
 
 /// What takes all the time that the parent has, if it lets it.
-pub const STORMS: [&str; 6] =
-    ["spin", "storm report", "storm log", "storm dns", "storm routes", "storm routers"];
+pub const STORMS: [&str; 7] = [
+    "spin",
+    "storm report",
+    "storm log",
+    "storm dns",
+    "storm routes",
+    "storm routers",
+    "storm traffic",
+];
 
 /// Gives the host more than one interface, and the child nothing to do yet.
 pub fn surround(site: &Site) {

@@ -1,9 +1,14 @@
 //! What ip(8) says of the tunnel.
 
-use std::net::Ipv6Addr;
-use std::process::Command;
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::process::{Child, Command};
+use std::time::Instant;
 
 use serde_json::Value;
+use tempfile::NamedTempFile;
 
 use crate::netns::within;
 
@@ -14,11 +19,43 @@ pub fn run(namespace: &str, arguments: &str) -> String {
     out
 }
 
+/// Whether `ip ARGUMENTS` succeeds in a namespace.
+pub fn succeeds(namespace: &str, arguments: &str) -> bool {
+    ip(namespace, arguments).0
+}
+
 fn ip(namespace: &str, arguments: &str) -> (bool, String, String) {
     let output = within(namespace, || Command::new("ip").args(arguments.split(' ')).output());
     let output = output.expect("ip");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.success(), text(&output.stdout), text(&output.stderr))
+}
+
+/// Runs these commands of `ip -batch` in a namespace: one process, so they follow each other at once.
+pub fn batch(namespace: &str, commands: &str) {
+    let file = std::env::temp_dir().join(format!("isatapd-batch-{namespace}"));
+    std::fs::write(&file, commands).expect("a file of commands");
+    run(namespace, &format!("-batch {}", file.display()));
+    let _ = std::fs::remove_file(&file);
+}
+
+/// Gives a link another IPv4 address in place of the one that it has, in one system call, with the
+/// mask of its class; when that began.
+pub fn change_ipv4(namespace: &str, link: &str, to: Ipv4Addr) -> Instant {
+    // struct ifreq: the name, then a sockaddr_in: family, port, address.
+    let mut request = [0_u8; 40];
+    request[..link.len()].copy_from_slice(link.as_bytes());
+    request[16..18].copy_from_slice(&u16::try_from(libc::AF_INET).expect("2").to_ne_bytes());
+    request[20..24].copy_from_slice(&to.octets());
+    within(namespace, || {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a socket");
+        let began = Instant::now();
+        // SAFETY: the kernel reads a struct ifreq there, which is as long.
+        let result =
+            unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFADDR, request.as_ptr()) };
+        assert_eq!(result, 0, "{}", io::Error::last_os_error());
+        began
+    })
 }
 
 /// The rows of `ip -json ARGUMENTS`; none if it fails, as for a link that is not there.
@@ -166,4 +203,35 @@ pub fn default_routes(namespace: &str, name: &str) -> Vec<Route> {
     let mut routes = routes(namespace, name);
     routes.retain(|r| r.destination == "default");
     routes
+}
+
+/// Watches what goes from a link, until dropped.
+pub struct Watch {
+    process: Child,
+    log: NamedTempFile,
+}
+
+impl Watch {
+    /// Of the link of this name.
+    pub fn start(namespace: &str, name: &str) -> Self {
+        let log = NamedTempFile::new().expect("a file");
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", namespace, "stdbuf", "-oL"]);
+        command.args(["ip", "-6", "-o", "monitor", "address", "route", "dev", name]);
+        let process = command.stdout(log.reopen().expect("the file")).spawn().expect("ip monitor");
+        Self { process, log }
+    }
+
+    /// The addresses and routes that went.
+    pub fn removed(&self) -> Vec<String> {
+        let text = fs::read_to_string(&self.log).expect("the file");
+        text.lines().filter(|line| line.starts_with("Deleted")).map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }

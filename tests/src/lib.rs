@@ -5,11 +5,13 @@
 pub mod capture;
 pub mod ctl;
 pub mod daemon;
+pub mod etc;
 pub mod expect;
 pub mod flow;
 pub mod forge;
 pub mod hostile;
 pub mod ip;
+pub mod names;
 pub mod netns;
 pub mod ping;
 pub mod prl;

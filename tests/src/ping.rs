@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::{Ipv6Addr, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -19,6 +19,12 @@ use crate::netns::within;
 const ECHO_REQUEST: u8 = 128;
 const ECHO_REPLY: u8 = 129;
 const INTERVAL: Duration = Duration::from_millis(100);
+/// What a pinger does.
+const PINGS: u8 = 0;
+const LISTENS: u8 = 1;
+const ENDED: u8 = 2;
+/// How long the last answers are waited for.
+const LAST: Duration = Duration::from_millis(500);
 
 /// An answered ping.
 #[derive(Clone, Copy, Debug)]
@@ -32,24 +38,38 @@ pub struct Answer {
 /// Pings all the time until dropped.
 pub struct Pinger {
     answers: Receiver<Answer>,
-    ended: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    phase: Arc<AtomicU8>,
+    thread: Option<JoinHandle<Count>>,
+}
+
+/// What became of pings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Those due, sent or not.
+    pub due: u32,
+    /// Those of them that had no answer.
+    pub lost: u32,
 }
 
 impl Pinger {
     /// From this namespace to that address, ten times a second.
     pub fn start(namespace: &str, to: Ipv6Addr) -> Self {
+        Self::every(namespace, to, INTERVAL)
+    }
+
+    /// The same, as often as that.
+    pub fn every(namespace: &str, to: Ipv6Addr, interval: Duration) -> Self {
         let (tell, answers) = channel();
-        let ended = Arc::new(AtomicBool::new(false));
-        let (stop, namespace) = (Arc::clone(&ended), namespace.to_owned());
+        let phase = Arc::new(AtomicU8::new(PINGS));
+        let (its_phase, namespace) = (Arc::clone(&phase), namespace.to_owned());
         let thread = thread::spawn(move || {
             within(&namespace, || {
-                run(to, &stop, |answer| {
+                run(to, interval, &its_phase, |answer| {
                     let _ = tell.send(answer);
-                });
-            });
+                })
+            })
         });
-        Self { answers, ended, thread: Some(thread) }
+        Self { answers, phase, thread: Some(thread) }
     }
 
     /// How long after `event` the first answer came to a ping sent after it; `None` if not in `limit`.
@@ -66,12 +86,24 @@ impl Pinger {
     }
 }
 
+impl Pinger {
+    /// Ends it, with time for the last answers: what became of all pings.
+    pub fn count(mut self) -> Count {
+        self.phase.store(LISTENS, Ordering::Relaxed);
+        thread::sleep(LAST);
+        self.end()
+    }
+
+    fn end(&mut self) -> Count {
+        self.phase.store(ENDED, Ordering::Relaxed);
+        let thread = self.thread.take();
+        thread.map_or_else(Count::default, |thread| thread.join().unwrap_or_default())
+    }
+}
+
 impl Drop for Pinger {
     fn drop(&mut self) {
-        self.ended.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        self.end();
     }
 }
 
@@ -93,15 +125,24 @@ pub fn answers(namespace: &str, to: Ipv6Addr, limit: Duration) -> bool {
     })
 }
 
-fn run(to: Ipv6Addr, stop: &AtomicBool, mut tell: impl FnMut(Answer)) {
+fn run(to: Ipv6Addr, interval: Duration, phase: &AtomicU8, mut tell: impl FnMut(Answer)) -> Count {
     let receiver = icmp();
     let mut sent: HashMap<u16, Instant> = HashMap::new();
-    let (mut seq, mut due) = (0u16, Instant::now());
-    while !stop.load(Ordering::Relaxed) {
+    let (mut seq, mut due, mut count) = (0u16, Instant::now(), Count::default());
+    loop {
         let now = Instant::now();
-        if now >= due {
-            due = now + INTERVAL;
+        let phase = phase.load(Ordering::Relaxed);
+        if phase == ENDED {
+            return count;
+        }
+        let is_due = now >= due;
+        if is_due {
+            due = now + interval;
+        }
+        if is_due && phase == PINGS {
             seq = seq.wrapping_add(1);
+            count.due += 1;
+            count.lost += 1;
             if request(to, seq) {
                 sent.insert(seq, now);
             }
@@ -116,6 +157,7 @@ fn run(to: Ipv6Addr, stop: &AtomicBool, mut tell: impl FnMut(Answer)) {
         if let [ECHO_REPLY, _, _, _, _, _, high, low, ..] = buffer[..n]
             && let Some(when) = sent.remove(&u16::from_be_bytes([high, low]))
         {
+            count.lost -= 1;
             tell(Answer { sent: when, got: Instant::now() });
         }
     }

@@ -21,6 +21,18 @@ pub fn status(pid: Pid, key: &str) -> String {
         .join(" ")
 }
 
+/// How often its threads have had a processor.
+pub fn switches(pid: Pid) -> u64 {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("threads");
+    let statuses =
+        threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("status")).ok());
+    let counts = |status: String| {
+        let lines = status.lines().filter_map(|line| line.split_once("ctxt_switches:"));
+        lines.map(|(_, count)| count.trim().parse::<u64>().expect("a count")).sum::<u64>()
+    };
+    statuses.map(counts).sum()
+}
+
 /// A set of capabilities: `CapEff` and the like.
 pub fn capabilities(pid: Pid, set: &str) -> u64 {
     u64::from_str_radix(&status(pid, set), 16).expect("a hexadecimal set")
@@ -56,6 +68,16 @@ pub fn descriptors(pid: Pid) -> Vec<(i32, String)> {
     found
 }
 
+/// The processor time that a process has taken, its threads included.
+pub fn processor_time(pid: Pid) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process");
+    let (_, rest) = stat.rsplit_once(") ").expect("a name");
+    let ticks: u64 =
+        rest.split(' ').skip(11).take(2).map(|n| n.parse::<u64>().expect("ticks")).sum();
+    // USER_HZ is 100 on every machine that runs these tests.
+    Duration::from_millis(10 * ticks)
+}
+
 /// The children of a process.
 pub fn children(pid: Pid) -> Vec<Pid> {
     let all = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
@@ -66,6 +88,15 @@ pub fn children(pid: Pid) -> Vec<Pid> {
 pub fn is_alive(pid: Pid) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
+/// The CPU time that a process has used, in user and kernel mode, to 10 ms.
+pub fn cpu_time(pid: Pid) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("stat");
+    let (_, rest) = stat.rsplit_once(") ").expect("a name");
+    // proc_pid_stat(5): utime and stime are fields 14 and 15, and this begins with the third.
+    let ticks = rest.split(' ').skip(11).take(2).map(|n| n.parse::<u64>().expect("a number"));
+    Duration::from_millis(ticks.sum::<u64>() * 10)
 }
 
 /// Runs a command to its end, or asks it to end after `limit`; what it wrote.

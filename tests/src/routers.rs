@@ -82,8 +82,9 @@ fn start(site: &Site, node: &str, prefix: &str, at: Ipv4Addr, more: &[String]) -
     Router { daemon, heard, _capture: capture }
 }
 
+/// Whether a node has received a Router Solicitation:
 /// IPv4 without options, protocol 41, ICMPv6, type 133.
-fn is_solicitation(frame: Frame<'_>) -> bool {
+pub fn is_solicitation(frame: Frame<'_>) -> bool {
     let packet = frame.packet;
     !frame.outgoing
         && frame.kind == 0x0800

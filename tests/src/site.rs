@@ -186,6 +186,14 @@ impl Site {
         })
     }
 
+    /// Sets a value of /proc/sys/net on the host.
+    pub fn set_sysctl(&self, path: &str, value: &str) {
+        let path = format!("/proc/sys/net/{path}");
+        within(&self.namespace("host"), || {
+            fs::write(&path, value).unwrap_or_else(|e| panic!("{path}: {e}"));
+        });
+    }
+
     /// A value of /proc/sys/net on the host.
     pub fn sysctl(&self, path: &str) -> String {
         let path = format!("/proc/sys/net/{path}");
@@ -206,7 +214,8 @@ impl Drop for Site {
 }
 
 /// A script of the lab.
-fn lab(script: &str) -> PathBuf {
+/// A script of `tests/lab`.
+pub fn lab(script: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("lab").join(script)
 }
 

@@ -29,6 +29,7 @@ pub(crate) mod icmp {
     pub(crate) const LISTENER_DONE: u8 = 132;
     pub(crate) const ROUTER_SOLICITATION: u8 = 133;
     pub(crate) const ROUTER_ADVERTISEMENT: u8 = 134;
+    pub(crate) const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
     pub(crate) const REDIRECT: u8 = 137;
     pub(crate) const LISTENER_REPORT_2: u8 = 143;
 }

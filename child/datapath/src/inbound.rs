@@ -22,9 +22,14 @@ const MINIMUM_MTU: usize = 1280;
 impl Path {
     /// Judges an IPv4 packet as a raw socket of protocol 41 gives it: header first, reassembled.
     pub fn inbound(&mut self, now: Instant, datagram: &mut [u8]) -> Inbound {
-        let verdict = judge(&self.table, datagram).and_then(|verdict| match verdict {
-            Inbound::Engine { .. } if !self.heard.take(now) => Err(Counter::NotHeard),
-            verdict => Ok(verdict),
+        let verdict = judge(&self.table, datagram).and_then(|(from, verdict)| {
+            if let Some(slot) = self.table.slot_of(from) {
+                self.traffic.heard(now, slot);
+            }
+            match verdict {
+                Inbound::Engine { .. } if !self.heard.take(now) => Err(Counter::NotHeard),
+                verdict => Ok(verdict),
+            }
         });
         verdict.unwrap_or_else(|counter| {
             self.counters.add(counter, 1);
@@ -41,8 +46,8 @@ struct Outside {
     end: usize,
 }
 
-/// All checks, in an order that says most about what is wrong.
-fn judge(table: &Table, datagram: &mut [u8]) -> Result<Inbound, Counter> {
+/// All checks, in an order that says most about what is wrong. The outer source of what passes, too.
+fn judge(table: &Table, datagram: &mut [u8]) -> Result<(Ipv4Addr, Inbound), Counter> {
     let outside = check_outside(table, datagram)?;
     let arrived = datagram.get(IPV4_HEADER..outside.end).ok_or(Counter::OuterMalformed)?;
     let header = Header::parse(arrived).ok_or(Counter::InnerVersion)?;
@@ -61,14 +66,14 @@ fn judge(table: &Table, datagram: &mut [u8]) -> Result<Inbound, Counter> {
 
     let range = IPV4_HEADER..IPV4_HEADER.saturating_add(header.length);
     if engine {
-        return Ok(Inbound::Engine { from: outside.source, packet: range });
+        return Ok((outside.source, Inbound::Engine { from: outside.source, packet: range }));
     }
     if ecn != header.ecn
         && let Some(octet) = datagram.get_mut(IPV4_HEADER.saturating_add(1))
     {
         *octet = *octet & !0x30 | ecn << 4;
     }
-    Ok(finished(table, &header, datagram, range))
+    Ok((outside.source, finished(table, &header, datagram, range)))
 }
 
 /// A packet that passes, after what a kernel left undone. What somebody else gets is cut so that it
@@ -214,6 +219,11 @@ fn check_discovery(table: &Table, outer: Ipv4Addr, carried: Carried) -> Result<b
         Carried::Icmp { kind: icmp::ROUTER_ADVERTISEMENT, .. } => {
             let listened = table.role == Role::Router || table.is_router(outer);
             if listened { Ok(true) } else { Err(Counter::Advertisement) }
+        }
+        // Only the engine asks routers whether they are there: the kernel's own solicitations are for
+        // links with link-layer addresses.
+        Carried::Icmp { kind: icmp::NEIGHBOUR_ADVERTISEMENT, .. } => {
+            Ok(table.role == Role::Host && table.is_router(outer))
         }
         Carried::Icmp { .. } | Carried::Fragment | Carried::Other => Ok(false),
     }

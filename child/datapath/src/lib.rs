@@ -18,11 +18,13 @@ mod outbound;
 mod pmtu;
 mod table;
 mod time;
+mod traffic;
 
 use std::net::Ipv4Addr;
 use std::ops::Range;
 use std::sync::Arc;
 
+use isatapd_proto::Slot;
 use pmtu::PathMtus;
 
 pub use bucket::Bucket;
@@ -31,6 +33,7 @@ pub use failed::Consequence;
 pub use offload::Segments;
 pub use table::{Role, Route, Source, Table};
 pub use time::Instant;
+pub use traffic::Traffic;
 
 /// The longest packet either way: an IPv4 packet.
 pub const LONGEST: usize = 65_535;
@@ -72,8 +75,9 @@ pub enum Inbound {
     Deliver(Range<usize>),
     /// The same for each segment that this makes of it.
     Cut(Segments),
-    /// Hand these octets (an IPv6 packet with a Router Solicitation or Advertisement) to the engine;
-    /// never to the kernel, which would act on it.
+    /// Hand these octets (an IPv6 packet with a Router Solicitation or Advertisement, or the Neighbor
+    /// Advertisement of a router) to the engine; never to the kernel, which would act on it or has not
+    /// asked for it.
     Engine {
         /// The outer source.
         from: Ipv4Addr,
@@ -123,6 +127,9 @@ pub enum Origin {
 pub struct Path {
     table: Arc<Table>,
     counters: Arc<Counters>,
+    traffic: Arc<Traffic>,
+    /// Watched routers that packets went to, a bit each.
+    went: u64,
     paths: PathMtus,
     errors: Bucket,
     too_big: Bucket,
@@ -132,10 +139,12 @@ pub struct Path {
 
 impl Path {
     /// Knows nothing yet: all packets are dropped.
-    pub fn new(counters: Arc<Counters>) -> Self {
+    pub fn new(counters: Arc<Counters>, traffic: Arc<Traffic>) -> Self {
         Self {
             table: Arc::default(),
             counters,
+            traffic,
+            went: 0,
             paths: PathMtus::default(),
             errors: icmp6::ERRORS,
             too_big: icmp6::ERRORS,
@@ -151,5 +160,15 @@ impl Path {
             self.paths = PathMtus::default();
         }
         self.table = table;
+    }
+
+    /// The watched routers, a bit each, that packets went to since this was asked.
+    pub const fn take_went(&mut self) -> u64 {
+        std::mem::replace(&mut self.went, 0)
+    }
+
+    /// A packet goes by this router of the list.
+    fn goes_by(&mut self, slot: Option<Slot>) {
+        self.went |= slot.map_or(0, |slot| self.traffic.sent(slot));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use isatapd_proto::{UnicastV4, isatap};
+use isatapd_proto::{Slot, UnicastV4, isatap};
 
 use crate::header::{Header, LINK_LOCAL, is_in, is_never_destination, is_never_source, prefix};
 use crate::icmp6::{Error, Unreachable};
@@ -26,37 +26,45 @@ impl Table {
         net == LINK_LOCAL || self.on_link.iter().any(|on_link| prefix((*on_link).into()) == net)
     }
 
-    /// Whether `address` is in the PRL, which is in order.
+    /// Whether `address` is in the PRL.
     pub(crate) fn is_router(&self, address: Ipv4Addr) -> bool {
-        self.routers.binary_search_by(|router| router.get().cmp(&address)).is_ok()
+        self.slot_of(address).is_some()
     }
 
-    /// The IPv4 address to send a packet to.
-    pub(crate) fn next_hop(&self, header: &Header) -> Result<Ipv4Addr, Refusal> {
+    /// Its place in the PRL, which is in order.
+    pub(crate) fn slot_of(&self, address: Ipv4Addr) -> Option<Slot> {
+        let at = self.routers.binary_search_by(|(router, _)| router.get().cmp(&address)).ok()?;
+        self.routers.get(at).map(|(_, slot)| *slot)
+    }
+
+    /// The IPv4 address to send a packet to, and the place of the router that it goes by.
+    pub(crate) fn next_hop(&self, header: &Header) -> Result<(Ipv4Addr, Option<Slot>), Refusal> {
         let &Header { source, destination, .. } = header;
         if destination.is_multicast() {
             return Err(Refusal::Silent(Counter::Multicast));
         } else if is_never_source(source) || is_never_destination(destination) {
             return Err(Refusal::Silent(Counter::BadAddress));
         }
-        let next_hop = if self.is_on_link(destination) || destination.is_unicast_link_local() {
-            self.neighbour(destination).ok_or(UNREACHABLE)?
-        } else if source.is_unicast_link_local() {
-            return Err(Refusal::Told(Error::Unreachable(Unreachable::BeyondScope)));
-        } else {
-            let route = self
-                .route(header)
-                .ok_or(Refusal::Told(Error::Unreachable(Unreachable::NoRoute)))?;
-            match route.next_hop {
-                Some(router) => router.get(),
-                None => self.neighbour(destination).ok_or(UNREACHABLE)?,
-            }
-        };
-        self.check(next_hop, source)
+        let (next_hop, slot) =
+            if self.is_on_link(destination) || destination.is_unicast_link_local() {
+                (self.neighbour(destination).ok_or(UNREACHABLE)?, None)
+            } else if source.is_unicast_link_local() {
+                return Err(Refusal::Told(Error::Unreachable(Unreachable::BeyondScope)));
+            } else {
+                let route = self
+                    .route(header)
+                    .ok_or(Refusal::Told(Error::Unreachable(Unreachable::NoRoute)))?;
+                let next_hop = match route.next_hop {
+                    Some(router) => router.get(),
+                    None => self.neighbour(destination).ok_or(UNREACHABLE)?,
+                };
+                (next_hop, route.slot)
+            };
+        self.check(next_hop, source).map(|()| (next_hop, slot))
     }
 
     /// A next hop must be another host of this site, and not the one that the packet came from.
-    fn check(&self, next_hop: Ipv4Addr, source: Ipv6Addr) -> Result<Ipv4Addr, Refusal> {
+    fn check(&self, next_hop: Ipv4Addr, source: Ipv6Addr) -> Result<(), Refusal> {
         if self.own_v4.contains(&next_hop) {
             Err(Refusal::Silent(Counter::ToOurselves))
         } else if self.broadcasts.contains(&next_hop) {
@@ -64,7 +72,7 @@ impl Table {
         } else if self.role == Role::Router && self.came_from(next_hop, source) {
             Err(Refusal::Silent(Counter::BackToSender))
         } else {
-            Ok(next_hop)
+            Ok(())
         }
     }
 

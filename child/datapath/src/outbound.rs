@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use isatapd_proto::UnicastV4;
+use isatapd_proto::{Slot, UnicastV4};
 
 use crate::header::{Carried, Header, carried, icmp};
 use crate::icmp6::Error;
@@ -19,7 +19,10 @@ impl Path {
             Err(counter) => return self.drop(counter),
         };
         match self.judge(now, &header) {
-            Ok(outer) => Outbound::Send(outer),
+            Ok((outer, slot)) => {
+                self.goes_by(slot);
+                Outbound::Send(outer)
+            }
             Err(Refusal::Silent(counter)) => self.drop(counter),
             Err(Refusal::Told(error)) => {
                 self.counters.add(error.counter(), 1);
@@ -66,14 +69,14 @@ impl Path {
         }
     }
 
-    /// Where to send a packet, and how, if it fits.
-    fn judge(&self, now: Instant, header: &Header) -> Result<Outer, Refusal> {
-        let to = self.table.next_hop(header)?;
+    /// Where to send a packet, and how, if it fits; and the place of the router that it goes by.
+    fn judge(&self, now: Instant, header: &Header) -> Result<(Outer, Option<Slot>), Refusal> {
+        let (to, slot) = self.table.next_hop(header)?;
         let fit = fit(&self.table, &self.paths, now, to);
         if header.length > fit.limit.into() {
             return Err(Refusal::Told(Error::TooBig(fit.limit)));
         }
-        Ok(self.outer(header, to, fit.fragment))
+        Ok((self.outer(header, to, fit.fragment), slot))
     }
 
     fn outer(&self, header: &Header, to: Ipv4Addr, fragment: bool) -> Outer {

@@ -30,8 +30,8 @@ pub struct Table {
     pub on_link: Vec<OnLinkPrefix>,
     /// Routes: the longest prefix first.
     pub routes: Vec<Route>,
-    /// The Potential Router List, in order.
-    pub routers: Vec<UnicastV4>,
+    /// The Potential Router List, in order, each with its place there.
+    pub routers: Vec<(UnicastV4, Slot)>,
     /// Which routers advertise which prefix of our addresses (RFC 8028).
     pub sources: Vec<Source>,
     /// The source of the ICMPv6 errors that we make: a global address if there is one.

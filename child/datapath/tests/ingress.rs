@@ -226,6 +226,9 @@ mod tests {
                                 .or(discovery);
                             let expected = match (expected, kind) {
                                 (Some(counter), _) => Inbound::Drop(counter),
+                                (None, 136) if role == Role::Host && member => {
+                                    Inbound::Engine { from: v4(outer), packet: 20..84 }
+                                }
                                 (None, 133 | 134) => {
                                     Inbound::Engine { from: v4(outer), packet: 20..84 }
                                 }
@@ -253,7 +256,7 @@ mod tests {
         }
         let mut packet = ipv4(ROUTER, LOCATOR, &ipv6(v6(inner.0), v6(inner.1), 59, &[]));
         let counters = Arc::default();
-        let mut path = Path::new(counters);
+        let mut path = Path::new(counters, Arc::default());
         let now = Instant::since_boot(Duration::ZERO);
         assert_eq!(path.inbound(now, &mut packet), Inbound::Drop(Counter::NoLocator));
     }
@@ -269,7 +272,7 @@ mod tests {
                 inside[1] = 0x8f | u8::try_from(inner).unwrap() << 4;
                 let mut packet = ipv4(ROUTER, LOCATOR, &inside);
                 packet[1] = 0xfc | u8::try_from(outer).unwrap();
-                let mut path = Path::new(Arc::default());
+                let mut path = Path::new(Arc::default(), Arc::default());
                 path.publish(table(Role::Host, MtuMethod::Static).into());
                 let now = Instant::since_boot(Duration::ZERO);
                 let verdict = path.inbound(now, &mut packet);
@@ -362,7 +365,7 @@ mod tests {
     fn the_engine_hears_so_many() {
         for (role, kind) in [(Role::Host, 134), (Role::Router, 133), (Role::Router, 134)] {
             let counters = Arc::new(Counters::default());
-            let mut path = Path::new(counters.clone());
+            let mut path = Path::new(counters.clone(), Arc::default());
             path.publish(table(role, MtuMethod::Static).into());
             let message = [kind, 0, 0, 0, 0, 0, 0, 0];
             let packet = ipv6(v6("fe80::5efe:c000:20a"), OURS, 58, &message);

@@ -102,7 +102,7 @@ mod tests {
 
     /// What a host delivers of it, in one.
     fn delivered(datagram: &[u8]) -> Vec<u8> {
-        let mut path = Path::new(Arc::default());
+        let mut path = Path::new(Arc::default(), Arc::default());
         path.publish(table(Role::Host, MtuMethod::Dynamic).into());
         let mut copy = datagram.to_vec();
         let verdict = path.inbound(Instant::since_boot(Duration::ZERO), &mut copy);

@@ -192,7 +192,7 @@ mod tests {
         }
         let longer = [&whole[..], &[0]].concat();
         assert_eq!(tunnel.send(0, &longer), Outbound::Drop(Counter::NotIpv6));
-        let without = Path::new(Arc::default()).outbound(at(0), &whole, &mut []);
+        let without = Path::new(Arc::default(), Arc::default()).outbound(at(0), &whole, &mut []);
         assert_eq!(without, Outbound::Drop(Counter::NoLocator));
     }
 
@@ -228,7 +228,7 @@ mod tests {
         for to in ["0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "192.0.2.255"] {
             assert_eq!(own(to, &packet), Counter::NoNeighbour.text());
         }
-        let without = Path::new(Arc::default()).own(LOCATOR, &packet);
+        let without = Path::new(Arc::default(), Arc::default()).own(LOCATOR, &packet);
         assert_eq!(without, Outbound::Drop(Counter::NoLocator));
     }
 }

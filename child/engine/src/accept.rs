@@ -12,6 +12,7 @@ use crate::context::Context;
 use crate::counters::Counter;
 use crate::prl::Prl;
 use crate::wire::icmp6::Broken;
+use crate::wire::neighbour;
 use crate::wire::router_advert::{self, Malformed, RouterAdvert};
 use isatapd_datapath::Bucket;
 
@@ -87,6 +88,25 @@ impl Gate {
         }
     }
 
+    /// Whether `packet` is the answer of its router to a Neighbor Solicitation (RFC 4861 section 7.1.2).
+    pub(crate) fn pass_answer(
+        &mut self,
+        cx: &mut Context,
+        prl: &mut Prl,
+        packet: &Packet<'_>,
+    ) -> bool {
+        let checked = check_sender(cx, prl, packet)
+            .and_then(|()| neighbour::parse(packet.bytes).map_err(Reason::Malformed));
+        match checked {
+            // Of another address of its, or not asked for, it says nothing about the way there.
+            Ok(advert) => advert.solicited && advert.target == packet.source,
+            Err(reason) => {
+                self.refuse(cx, packet.source, reason);
+                false
+            }
+        }
+    }
+
     /// Counts and logs a packet of `source` that is not used.
     pub(crate) fn refuse(&mut self, cx: &mut Context, source: impl Display, reason: Reason) {
         let counter = reason.counter();
@@ -116,6 +136,11 @@ impl Gate {
 
 /// The cheap checks first: only a router of the list reaches the parser.
 fn check(cx: &Context, prl: &mut Prl, packet: &Packet<'_>) -> Result<RouterAdvert, Reason> {
+    check_sender(cx, prl, packet)?;
+    router_advert::parse(packet.bytes).map_err(Reason::Malformed)
+}
+
+fn check_sender(cx: &Context, prl: &mut Prl, packet: &Packet<'_>) -> Result<(), Reason> {
     let router = prl.get_mut(packet.slot).ok_or(Reason::NoRouter)?;
     if packet.hop_limit != Some(255) {
         return Err(Reason::HopLimit(packet.hop_limit));
@@ -123,8 +148,5 @@ fn check(cx: &Context, prl: &mut Prl, packet: &Packet<'_>) -> Result<RouterAdver
     if packet.source != isatap::link_local(router.address, packet.form) {
         return Err(Reason::Source);
     }
-    if !router.advertisements.take(cx.now) {
-        return Err(Reason::Excess);
-    }
-    router_advert::parse(packet.bytes).map_err(Reason::Malformed)
+    if router.advertisements.take(cx.now) { Ok(()) } else { Err(Reason::Excess) }
 }

@@ -12,8 +12,8 @@ use isatapd_proto::{DnsId, Slot, Up};
 pub enum Action {
     /// Send this to the parent.
     Send(Up),
-    /// Kernel backend: send these octets (a Router Solicitation without checksum) on the socket of
-    /// `slot` and `form`; the kernel fills in the checksum.
+    /// Kernel backend: send these octets (a Router or Neighbor Solicitation without checksum) on the
+    /// socket of `slot` and `form`; the kernel fills in the checksum.
     Solicit {
         /// Which router.
         slot: Slot,
@@ -31,6 +31,9 @@ pub enum Action {
     },
     /// TUN backend: what the data path goes by from now on.
     Publish(Arc<Table>),
+    /// TUN backend: have the data path tell of the next packet to each of these routers, a bit for each
+    /// slot, once; of no other.
+    Watch(u64),
     /// Close the sockets of this slot: its router has left the PRL.
     CloseRouter(Slot),
     /// Send this DNS message on that socket (TCP: the I/O adds the length prefix).

@@ -156,10 +156,18 @@ impl Prefixes {
         fair
     }
 
-    /// The router at `slot` is gone: its prefixes age.
-    pub(crate) fn forget(&mut self, slot: Slot) {
+    /// The router at `slot` is gone. Addresses of prefixes that only it advertised are for
+    /// connections that have them, and as long as if it had withdrawn them.
+    pub(crate) fn forget(&mut self, now: Instant, slot: Slot) {
         for prefix in self.0.values_mut() {
+            let was_its = prefix.advertisers & bit_of(slot.get()) != 0;
             prefix.advertisers &= !bit_of(slot.get());
+            if was_its && prefix.advertisers == 0 {
+                let most = Until::of(now, TWO_HOURS);
+                prefix.address = prefix
+                    .address
+                    .map(|a| Address { valid: a.valid.min(most), preferred: Until::At(now) });
+            }
             if prefix.owner == Some(slot) {
                 prefix.owner = prefix.advertisers().next();
             }

@@ -24,6 +24,8 @@ counters! {
     Accepted = "advertisements accepted",
     /// Accepted, but not asked for.
     Unsolicited = "advertisements not asked for",
+    Confirmed = "routers confirmed by a neighbour advertisement",
+    Probes = "neighbour solicitations sent",
     NoRouter = "advertisements dropped: sender not in the list",
     HopLimit = "advertisements dropped: hop limit not 255",
     Source = "advertisements dropped: source not the router's link-local address",

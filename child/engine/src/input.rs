@@ -7,6 +7,8 @@ use isatapd_proto::{
     Command, Config, DataPath, DnsId, Link, Outcome, Seq, Slot, Surroundings, UnicastV4,
 };
 
+use crate::Instant;
+
 /// Something that happened.
 #[derive(Clone, Debug)]
 pub enum Input<'a> {
@@ -51,7 +53,8 @@ pub enum Input<'a> {
     DataPath(DataPath),
     /// TUN backend: what else the host has.
     Surroundings(Surroundings),
-    /// TUN backend: an IPv6 packet with a Router Solicitation or Advertisement came in by IPv4. It
+    /// TUN backend: an IPv6 packet with a Router Solicitation or Advertisement, or with a router's
+    /// Neighbor Advertisement, came in by IPv4. It
     /// has passed the checks of the data path; everything else is foreign, its checksum too.
     Tunnelled {
         /// The outer source.
@@ -59,6 +62,10 @@ pub enum Input<'a> {
         /// From the IPv6 header on.
         packet: &'a [u8],
     },
+    /// Packets go by these routers, a bit for each slot, or by some of them.
+    Traffic(u64),
+    /// TUN backend: when a packet last came from each router; told before [`Input::Timer`].
+    Heard(&'a [(Slot, Instant)]),
     /// TUN backend: the way to this router may have failed, says IPv4 (RFC 5214 section 7.2), or
     /// somebody who forges what it says.
     Suspect(Ipv4Addr),

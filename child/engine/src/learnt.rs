@@ -155,6 +155,11 @@ impl Learnt {
         self.routes.expire(cx.now) || ended
     }
 
+    /// Whether it is a router by which anything is reached.
+    pub(crate) fn leads(&self) -> bool {
+        self.default.is_some() || self.routes.iter().next().is_some()
+    }
+
     /// When the first route ends.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let default = self.default.and_then(|d| d.until.instant());

@@ -13,8 +13,8 @@ mod counters;
 mod input;
 mod learnt;
 mod lifetime;
-mod pace;
 mod prl;
+mod reach;
 mod resolve;
 mod rng;
 mod show;
@@ -23,6 +23,7 @@ mod table;
 mod text;
 mod tunnelled;
 mod view;
+mod watch;
 pub mod wire;
 mod wish;
 
@@ -45,13 +46,15 @@ use self::prl::Prl;
 use self::resolve::Resolver;
 use self::show::Facts;
 use self::table::{Known, Tables};
+use self::watch::Watch;
 use self::wire::icmp6;
+use self::wire::neighbour::NEIGHBOUR_ADVERTISEMENT;
 use self::wire::router_solicit::ROUTER_SOLICITATION;
 use self::wish::Wishes;
 
 pub use action::Action;
 pub use input::Input;
-pub use isatapd_datapath::{Instant, Table};
+pub use isatapd_datapath::{Instant, Table, Traffic};
 
 /// All that is known, and what follows from it.
 #[derive(Debug)]
@@ -66,6 +69,7 @@ pub struct Engine {
     resolver: Resolver,
     prl: Prl,
     gate: Gate,
+    watch: Watch,
     prefixes: Prefixes,
     wishes: Wishes,
     advertiser: Advertiser,
@@ -87,6 +91,7 @@ impl Engine {
             resolver: Resolver::default(),
             prl: Prl::default(),
             gate: Gate::default(),
+            watch: Watch::default(),
             prefixes: Prefixes::default(),
             wishes: Wishes::default(),
             advertiser: Advertiser::default(),
@@ -116,6 +121,7 @@ impl Engine {
         routers
             .chain(self.resolver.deadline(&self.prl))
             .chain(self.prl.deadline())
+            .chain(Watch::deadline(&self.prl))
             .chain(self.prefixes.deadline())
             .chain(self.tables.deadline())
             .chain(self.advertiser.deadline().filter(|_| self.tables.is_open()))
@@ -174,12 +180,22 @@ impl Engine {
             Input::Surroundings(surroundings) => self.tables.surroundings = surroundings,
             Input::Tunnelled { from, packet } => self.tunnelled(from, packet),
             Input::Suspect(router) => self.prl.suspect(cx.now, router),
+            Input::Traffic(slots) => self.watch.traffic(cx.now, &mut self.prl, by_path, slots),
+            Input::Heard(routers) => {
+                for (slot, at) in routers {
+                    if let Some(router) = self.prl.get_mut(*slot) {
+                        router.reach.heard(*at);
+                    }
+                }
+            }
             Input::DataPath(_) | Input::Timer => {}
         }
     }
 
     fn configure(&mut self, config: Config) {
-        let Config { routers, solicit_interval, prl_refresh, level, advertise } = config;
+        let Config { routers, solicit_interval, prl_refresh, level, advertise, router_timeout } =
+            config;
+        self.watch.configure(router_timeout);
         self.cx.level = level;
         self.solicit_interval = solicit_interval;
         if self.routers.replace(routers.to_vec()).is_none() {
@@ -220,12 +236,14 @@ impl Engine {
             self.wishes.touch();
             return;
         }
+        self.watch.close(cx.now, &mut self.prl);
         self.prl.close();
         self.tables.close();
         self.prl.retry(cx);
         self.wishes.renew();
         match tunnel {
             Some(Tunnel { locator, mtu, .. }) => {
+                self.prl.follow(locator);
                 let mtu = mtu.get();
                 cx.log(Level::Notice, format_args!("tunnel: up, locator {locator}, MTU {mtu}"));
             }
@@ -236,6 +254,7 @@ impl Engine {
     /// There is a data path. What was sent by the one before may be lost.
     fn open(&mut self, path: DataPath) {
         self.tables.open(self.cx.now, path);
+        self.watch.close(self.cx.now, &mut self.prl);
         self.prl.close();
     }
 
@@ -255,14 +274,21 @@ impl Engine {
         }
     }
 
+    /// What a router says of itself.
     fn hear(&mut self, packet: &Packet<'_>) {
+        if packet.bytes.first() == Some(&NEIGHBOUR_ADVERTISEMENT) {
+            return self.hear_answer(packet);
+        }
+        let locator = self.locator_of_path();
         let cx = &mut self.cx;
         let Some(advert) = self.gate.pass(cx, &mut self.prl, packet) else { return };
         let Some(router) = self.prl.get_mut(packet.slot) else { return };
-        if !router.schedule.awaits() {
+        let awaited = router.schedule.awaits();
+        if !awaited {
             cx.counters.count(Counter::Unsolicited);
         }
         let address = router.address;
+        let back = router.reach.confirm(cx.now);
         if router.learnt.heard.is_none() {
             cx.log(Level::Info, format_args!("router {address}: answers"));
         }
@@ -275,9 +301,33 @@ impl Engine {
                 self.prefixes.apply(cx, (packet.slot, address), option);
             }
         }
+        if back {
+            cx.log(Level::Notice, format_args!("router {address}: reachable again"));
+        }
+        if awaited && router.learnt.leads() && !router.reach.answers() {
+            // So that it is known whether it answers, before that matters.
+            watch::ask(cx, packet.slot, router, locator);
+        }
         let interval = self.solicit_interval;
         router.schedule.answer(cx.now, packet.form, &advert, interval, &mut cx.rng);
         self.wishes.retry();
+    }
+
+    /// A router's answer to a Neighbor Solicitation.
+    fn hear_answer(&mut self, packet: &Packet<'_>) {
+        let cx = &mut self.cx;
+        if !self.gate.pass_answer(cx, &mut self.prl, packet) {
+            return;
+        }
+        let Some(router) = self.prl.get_mut(packet.slot) else { return };
+        cx.counters.count(Counter::Confirmed);
+        if router.reach.answered(cx.now) {
+            // It may advertise something else now.
+            router.schedule.restart(cx.now);
+            let router = router.address;
+            cx.log(Level::Notice, format_args!("router {router}: reachable again"));
+            self.wishes.touch();
+        }
     }
 
     fn done(&mut self, seq: Seq, outcome: Outcome) {
@@ -309,8 +359,15 @@ impl Engine {
         }
         // Before there are addresses and routes in the kernel.
         self.publish();
+        let by_path = self.locator_of_path();
+        if by_path.is_some() {
+            self.prl.open(self.cx.now);
+        }
+        self.probe(by_path);
+        self.prl.solicit(&mut self.cx, by_path);
+        // Those that have not answered the solicitation before.
+        self.probe(by_path);
         self.tell_wishes(false);
-        self.solicit();
         if self.tables.is_open() {
             self.advertiser.tick(&mut self.cx);
         }
@@ -332,12 +389,17 @@ impl Engine {
         self.tables.publish(&mut self.cx, known);
     }
 
-    fn solicit(&mut self) {
-        let by_path = self.tunnel.filter(|_| self.tables.is_open()).map(|tunnel| tunnel.locator);
-        if by_path.is_some() {
-            self.prl.open(self.cx.now);
+    /// Our end, if packets go by the data path.
+    fn locator_of_path(&self) -> Option<UnicastV4> {
+        self.tunnel.filter(|_| self.tables.is_open()).map(|tunnel| tunnel.locator)
+    }
+
+    /// Asks routers whether they are there; traffic leaves those that are not.
+    fn probe(&mut self, by_path: Option<UnicastV4>) {
+        if self.watch.tick(&mut self.cx, &mut self.prl, by_path) {
+            self.wishes.touch();
+            self.publish();
         }
-        self.prl.solicit(&mut self.cx, by_path);
     }
 
     fn choose_routers(&mut self) {
@@ -357,7 +419,7 @@ impl Engine {
         self.advertiser.others(cx, &names, &mut wanted);
         let Some(gone) = self.prl.update(cx, &wanted) else { return };
         for slot in &gone {
-            self.prefixes.forget(*slot);
+            self.prefixes.forget(cx.now, *slot);
         }
         if !gone.is_empty() {
             // Before the parent hears of it: its routes must not lead to who has left.

@@ -14,7 +14,7 @@ use crate::asked::Asked;
 use crate::context::Context;
 use crate::counters::Counter;
 use crate::learnt::Learnt;
-use crate::pace::PerSecond;
+use crate::reach::Reachability;
 use crate::solicit::{Schedule, Way};
 use crate::text::Count;
 use crate::tunnelled;
@@ -22,8 +22,13 @@ use crate::wire::router_solicit;
 use crate::{Action, Instant};
 use isatapd_datapath::Bucket;
 
-/// Solicitations a second, of all routers together.
-pub(crate) const SOLICITATIONS_PER_SECOND: usize = 10;
+/// Solicitations of all routers together: 3 at once, and no more than 10 in any second.
+const SOLICITATIONS: Bucket = Bucket::new(3, Duration::from_millis(125));
+
+/// MAX_RTR_SOLICITATION_DELAY (RFC 4861 section 10).
+const MAX_RTR_SOLICITATION_DELAY: Duration = Duration::from_secs(1);
+/// So long after its boot a machine may be one of many that have just got their power back.
+const BOOTING: Duration = Duration::from_mins(1);
 
 /// Changes of the network after which silent routers are solicited anew, and doubts after which others
 /// are: in a burst, and one more a minute.
@@ -35,6 +40,7 @@ pub(crate) struct Router {
     pub(crate) address: UnicastV4,
     pub(crate) schedule: Schedule,
     pub(crate) learnt: Learnt,
+    pub(crate) reach: Reachability,
     /// How many of its advertisements may still be read.
     pub(crate) advertisements: Bucket,
 }
@@ -43,24 +49,30 @@ pub(crate) struct Router {
 #[derive(Debug)]
 pub(crate) struct Prl {
     routers: BTreeMap<Slot, Router>,
-    sent: PerSecond<SOLICITATIONS_PER_SECOND>,
+    solicitations: Bucket,
+    /// No solicitation leaves before; drawn when the first one could.
+    not_before: Option<Instant>,
     /// The request that tells the parent the list.
     asked: Asked,
     /// Whether the list is longer than is used.
     too_long: bool,
     hints: Bucket,
     doubts: Bucket,
+    /// Of the tunnel, since there was one.
+    locator: Option<UnicastV4>,
 }
 
 impl Default for Prl {
     fn default() -> Self {
         Self {
             routers: BTreeMap::new(),
-            sent: PerSecond::default(),
+            solicitations: SOLICITATIONS,
+            not_before: None,
             asked: Asked::new("router list", "when the tunnel changes"),
             too_long: false,
             hints: HINTS,
             doubts: HINTS,
+            locator: None,
         }
     }
 }
@@ -82,7 +94,8 @@ impl Prl {
         for address in chosen {
             let schedule = Schedule::new(UBit::of(address.get()));
             let (learnt, advertisements) = (Learnt::default(), ADVERTISEMENTS);
-            let router = Router { address, schedule, learnt, advertisements };
+            let reach = Reachability::default();
+            let router = Router { address, schedule, learnt, reach, advertisements };
             if let Some(slot) = free.find(|slot| !self.routers.contains_key(slot)) {
                 self.routers.insert(slot, router);
             }
@@ -170,12 +183,16 @@ impl Prl {
         due.retain(|(at, _)| *at <= cx.now);
         due.sort_unstable();
         for (_, slot) in due {
-            if self.sent.ready_at() > cx.now {
+            let first = *self.not_before.get_or_insert_with(|| first_solicitation(cx));
+            if first > cx.now || !self.solicitations.take(cx.now) {
                 return;
             }
             let Some(router) = self.routers.get_mut(&slot) else { continue };
+            if router.schedule.awaits() && router.learnt.leads() {
+                // It has not answered the last one.
+                router.reach.doubt(cx.now);
+            }
             let way = router.schedule.sent(cx.now, &mut cx.rng);
-            self.sent.note(cx.now);
             cx.counters.count(Counter::Solicitations);
             match (locator, way) {
                 (Some(locator), _) => {
@@ -194,7 +211,7 @@ impl Prl {
     /// When the next solicitation may leave.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let due = self.routers.values().filter_map(|router| router.schedule.due()).min()?;
-        Some(due.max(self.sent.ready_at()))
+        Some(due.max(self.solicitations.ready_at()).max(self.not_before.unwrap_or(due)))
     }
 
     /// When the first of these routers is solicited next.
@@ -205,20 +222,31 @@ impl Prl {
 
     /// The network has changed: routers that were silent may answer now.
     pub(crate) fn hurry(&mut self, now: Instant) {
-        let mut silent =
-            self.routers.values_mut().filter(|router| router.schedule.backs_off()).peekable();
-        if silent.peek().is_some() && self.hints.take(now) {
-            silent.for_each(|router| router.schedule.restart(now));
+        let mut routers = self.routers.values();
+        if routers.any(|r| r.schedule.backs_off() || !r.reach.is_reachable())
+            && self.hints.take(now)
+        {
+            self.solicit_silent(now);
+            self.routers.values_mut().for_each(|router| router.reach.hurry(now));
         }
+    }
+
+    /// Solicits routers that were silent anew.
+    pub(crate) fn solicit_silent(&mut self, now: Instant) {
+        let routers = self.routers.values_mut();
+        let silent = routers.filter(|router| router.schedule.backs_off());
+        silent.for_each(|router| router.schedule.restart(now));
     }
 
     /// The way to `router` may have failed: it is asked at once, if that is not being done.
     pub(crate) fn suspect(&mut self, now: Instant, router: Ipv4Addr) {
         let mut routers = self.routers.values_mut();
-        if let Some(router) = routers.find(|known| known.address.get() == router)
-            && !router.schedule.awaits()
-            && self.doubts.take(now)
-        {
+        let Some(router) = routers.find(|known| known.address.get() == router) else { return };
+        if router.learnt.leads() {
+            if !router.reach.is_probed() && self.doubts.take(now) {
+                router.reach.doubt(now);
+            }
+        } else if !router.schedule.awaits() && self.doubts.take(now) {
             router.schedule.restart(now);
         }
     }
@@ -226,6 +254,14 @@ impl Prl {
     /// There is a data path: each router can be solicited by it.
     pub(crate) fn open(&mut self, now: Instant) {
         self.routers.values_mut().for_each(|router| router.schedule.open(now));
+    }
+
+    /// The tunnel has this locator. What was sent from another is answered there, so routers are
+    /// solicited from here without regard to it.
+    pub(crate) fn follow(&mut self, locator: UnicastV4) {
+        if self.locator.replace(locator).is_some_and(|before| before != locator) {
+            self.routers.values_mut().for_each(|router| router.schedule.forget_sent());
+        }
     }
 
     /// All router sockets, or the data path, are gone.
@@ -237,6 +273,15 @@ impl Prl {
     pub(crate) fn restart(&mut self, now: Instant) {
         self.routers.values_mut().for_each(|router| router.schedule.restart(now));
     }
+}
+
+/// When the first solicitation leaves: at once, but after a random delay (RFC 4861 section 6.3.7) on a
+/// machine that has just booted.
+fn first_solicitation(cx: &mut Context) -> Instant {
+    if cx.now.time_since_boot() >= BOOTING {
+        return cx.now;
+    }
+    cx.now.after(cx.rng.spread(MAX_RTR_SOLICITATION_DELAY, 0, 100))
 }
 
 /// As many as fit a line; the dump has all.

@@ -181,7 +181,7 @@ pub(crate) fn until(at: Instant, now: Instant) -> Seconds {
 }
 
 fn router(slot: isatapd_proto::Slot, router: &prl::Router, now: Instant) -> Router {
-    let prl::Router { address, schedule, learnt, .. } = router;
+    let prl::Router { address, schedule, learnt, reach, .. } = router;
     Router {
         address: *address,
         slot,
@@ -191,6 +191,8 @@ fn router(slot: isatapd_proto::Slot, router: &prl::Router, now: Instant) -> Rout
             DefaultRouter { left: left(default.until, now), preference: default.preference }
         }),
         next: schedule.due().map(|due| until(due, now)),
+        reachable: reach.is_reachable(),
+        probe: reach.next_probe().map(|due| until(due, now)),
         unanswered: schedule.unanswered(),
         error: schedule.error().cloned(),
         mtu: learnt.mtu,

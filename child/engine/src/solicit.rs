@@ -22,9 +22,6 @@ const LEAST_GAP: Duration = Duration::from_secs(1);
 const FORM_DELAY: Duration = Duration::from_secs(1);
 /// Solicitations without answer after which all ways are tried again.
 const MISSES: u32 = 2;
-/// Solicitations without answer after which a router may be unreachable (RFC 4861 section 10:
-/// MAX_UNICAST_SOLICIT).
-const SUSPECT: u32 = 3;
 
 /// The IPv6 destination of a solicitation, inside the tunnel to one router (RFC 6964 section 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,8 +74,6 @@ impl Schedule {
     }
 
     /// There is a socket of this form: the first solicitation leaves at once by the preferred form.
-    /// RFC 4861 section 6.3.7 has a random delay here, which spreads the hosts of a link after a
-    /// power failure; a parent that starts late does that as well.
     pub(crate) fn socket(&mut self, now: Instant, form: UBit) {
         let first = Way::Unicast(self.answered().unwrap_or(self.preferred));
         let way = Way::Unicast(form);
@@ -111,6 +106,16 @@ impl Schedule {
         *self = Self { sent, works, ..Self::new(preferred) };
     }
 
+    /// The last one was sent from elsewhere.
+    pub(crate) fn forget_sent(&mut self) {
+        self.sent = None;
+    }
+
+    /// Whether there is a way to this form of its address.
+    pub(crate) fn has(&self, form: UBit) -> bool {
+        self.ways.contains(&Way::Unicast(form))
+    }
+
     /// Whether it backs off.
     pub(crate) const fn backs_off(&self) -> bool {
         self.timeout.is_some()
@@ -141,13 +146,6 @@ impl Schedule {
             Some(Way::Unicast(form)) => Some(form),
             Some(Way::AllRouters) | None => None,
         }
-    }
-
-    /// Whether it may be unreachable: it has left several solicitations without answer, each for as
-    /// long as until the next is due.
-    pub(crate) fn is_suspect(&self, now: Instant) -> bool {
-        let waited = self.due.is_none_or(|due| due <= now);
-        self.misses > SUSPECT || (self.misses == SUSPECT && waited)
     }
 
     /// Solicitations since the last answer.

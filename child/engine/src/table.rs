@@ -102,7 +102,7 @@ fn table(now: Instant, path: DataPath, around: &Surroundings, known: Known<'_>) 
     if !own_v4.contains(&locator.get()) {
         own_v4.push(locator.get());
     }
-    let mut routers: Vec<_> = prl.iter().map(|(_, router)| router.address).collect();
+    let mut routers: Vec<_> = prl.iter().map(|(slot, router)| (router.address, slot)).collect();
     routers.sort_unstable();
     Table {
         hold: false,
@@ -126,8 +126,7 @@ fn table(now: Instant, path: DataPath, around: &Surroundings, known: Known<'_>) 
 /// of the administrator's whose metric is above ours waits until there is none of ours.
 fn routes(now: Instant, foreign: &[ForeignRoute], known: Known<'_>) -> Vec<Route> {
     let learnt = wish::routes(now, known.prl, known.tunnel);
-    let learnt: Vec<_> =
-        learnt.iter().filter_map(|route| learnt_route(now, known.prl, route)).collect();
+    let learnt: Vec<_> = learnt.iter().filter_map(|route| learnt_route(known.prl, route)).collect();
     let is_ours = |to| learnt.iter().any(|route| route.destination == to);
     let used = foreign.iter().filter(|route| !(route.behind && is_ours(route.destination)));
     let foreign = used.map(|route| Route {
@@ -142,7 +141,7 @@ fn routes(now: Instant, foreign: &[ForeignRoute], known: Known<'_>) -> Vec<Route
     routes
 }
 
-fn learnt_route(now: Instant, prl: &Prl, route: &WantedRoute) -> Option<Route> {
+fn learnt_route(prl: &Prl, route: &WantedRoute) -> Option<Route> {
     let slot = route.next_hop?.slot;
     let router = prl.get(slot)?;
     Some(Route {
@@ -150,7 +149,7 @@ fn learnt_route(now: Instant, prl: &Prl, route: &WantedRoute) -> Option<Route> {
         next_hop: Some(router.address),
         slot: Some(slot),
         preference: route.preference,
-        reachable: !router.schedule.is_suspect(now),
+        reachable: route.reachable,
     })
 }
 

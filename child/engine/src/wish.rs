@@ -36,6 +36,7 @@ pub(crate) struct WantedRoute {
     pub(crate) destination: RouteDestination,
     pub(crate) next_hop: Option<NextHop>,
     pub(crate) preference: Preference,
+    pub(crate) reachable: bool,
     until: Until,
     mtu: Option<Mtu>,
     hop_limit: Option<u8>,
@@ -207,6 +208,7 @@ impl WantedRoute {
             destination,
             next_hop: Some(NextHop { slot, form }),
             preference,
+            reachable: router.reach.is_reachable(),
             until,
             // The tunnel's may have changed since (RFC 4861 section 6.3.4).
             mtu: learnt.mtu.filter(|mtu| *mtu <= tunnel.mtu),
@@ -220,6 +222,7 @@ impl WantedRoute {
             destination: prefix.net().try_into().ok()?,
             next_hop: None,
             preference: Preference::Medium,
+            reachable: true,
             until,
             mtu: None,
             hop_limit: None,
@@ -234,6 +237,7 @@ impl WantedRoute {
             lifetime: self.until.left(now),
             mtu: self.mtu,
             hop_limit: self.hop_limit,
+            reachable: self.reachable,
         }
     }
 }
@@ -264,7 +268,8 @@ pub(crate) fn on_link(
 }
 
 /// The best default routes, then more specific routes, one of each router in turn, so that none
-/// takes all the room.
+/// takes all the room. Of a router that is lost, more specific routes go where another leads there
+/// too: the kernel would prefer the longer prefix to the router that is there (RFC 4191 section 3.2).
 pub(crate) fn routes(now: Instant, prl: &Prl, tunnel: Tunnel) -> Vec<WantedRoute> {
     let mut defaults: Vec<_> = prl
         .iter()
@@ -275,7 +280,7 @@ pub(crate) fn routes(now: Instant, prl: &Prl, tunnel: Tunnel) -> Vec<WantedRoute
         })
         .filter(|route| !route.until.left(now).is_zero())
         .collect();
-    defaults.sort_by_key(|route| std::cmp::Reverse(route.preference));
+    defaults.sort_by_key(|route| std::cmp::Reverse((route.reachable, route.preference)));
     defaults.truncate(MAX_DEFAULT_ROUTERS);
 
     let own = own_6to4(tunnel.locator);
@@ -292,6 +297,17 @@ pub(crate) fn routes(now: Instant, prl: &Prl, tunnel: Tunnel) -> Vec<WantedRoute
         })
         .collect();
     specific.sort_by_key(|(turn, _)| *turn);
+    let there = |to: &RouteDestination| {
+        let specific = specific.iter().map(|(_, route)| route);
+        let mut others = defaults.iter().chain(specific).filter(|route| route.reachable);
+        others.any(|route| route.destination.net().contains(&to.net()))
+    };
+    let covered: Vec<_> = specific
+        .iter()
+        .filter(|(_, route)| !route.reachable && there(&route.destination))
+        .map(|(_, route)| *route)
+        .collect();
+    specific.retain(|(_, route)| !covered.contains(route));
     defaults.extend(specific.into_iter().map(|(_, route)| route).take(MAX_INFORMATION_ROUTES));
     defaults
 }

@@ -1,5 +1,5 @@
 //! What the two threads say to each other: an octet that tells what it is, then perhaps an IPv4
-//! address, then perhaps a packet.
+//! address, then perhaps a packet; or slots.
 
 use std::net::Ipv4Addr;
 
@@ -14,6 +14,7 @@ const WAKE: u8 = 0;
 const PACKET: u8 = 1;
 const SUSPECT: u8 = 2;
 const BARRIER: u8 = 3;
+const TRAFFIC: u8 = 4;
 
 /// A message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,19 +25,25 @@ pub(crate) enum Message<'a> {
     Packet(Ipv4Addr, &'a [u8]),
     /// The way to this router may have failed.
     Suspect(Ipv4Addr),
-    /// To the loop: say this again when all that came before is done. From there: it is.
-    Barrier,
+    /// Packets went to these routers, a bit for each slot.
+    Traffic(u64),
+    /// To the loop: say this again when all that came before is done. From there: it is, up to the
+    /// barrier of this number.
+    Barrier(u64),
 }
 
 impl<'a> Message<'a> {
     /// `None` if it is of no kind; only we ourselves write them.
     pub(super) fn parse(message: &'a [u8]) -> Option<Self> {
         let (kind, rest) = message.split_first()?;
+        if *kind == BARRIER {
+            return rest.first_chunk().map(|number| Self::Barrier(u64::from_be_bytes(*number)));
+        }
         Some(match (*kind, rest.split_first_chunk::<4>()) {
             (WAKE, _) => Self::Wake,
             (PACKET, Some((address, packet))) => Self::Packet(Ipv4Addr::from(*address), packet),
             (SUSPECT, Some((address, _))) => Self::Suspect(Ipv4Addr::from(*address)),
-            (BARRIER, _) => Self::Barrier,
+            (TRAFFIC, _) => Self::Traffic(u64::from_ne_bytes(rest.try_into().ok()?)),
             _ => return None,
         })
     }
@@ -52,7 +59,8 @@ impl<'a> Message<'a> {
             Self::Wake => vec![WAKE],
             Self::Packet(address, packet) => [&Self::before_packet(address), packet].concat(),
             Self::Suspect(address) => [&[SUSPECT][..], &address.octets()].concat(),
-            Self::Barrier => vec![BARRIER],
+            Self::Barrier(number) => [&[BARRIER][..], &number.to_be_bytes()].concat(),
+            Self::Traffic(slots) => [&[TRAFFIC][..], &slots.to_ne_bytes()].concat(),
         }
     }
 }
@@ -68,11 +76,14 @@ mod tests {
             Message::Wake,
             Message::Packet(address, b"packet"),
             Message::Suspect(address),
-            Message::Barrier,
+            Message::Barrier(7),
+            Message::Traffic(1 << 63 | 2),
         ] {
             assert_eq!(Message::parse(&message.octets()), Some(message));
         }
-        for broken in [&[][..], &[4], &[PACKET, 10, 0, 0], &[SUSPECT]] {
+        for broken in
+            [&[][..], &[5], &[PACKET, 10, 0, 0], &[SUSPECT], &[BARRIER, 0, 0, 0], &[TRAFFIC, 1]]
+        {
             assert_eq!(Message::parse(broken), None);
         }
     }

@@ -3,8 +3,8 @@
 //!
 //! Two ways lead there: a socket pair for packets and wake-ups, and a mailbox for the table and the
 //! descriptors, which the loop opens only after a message of the former. One way leads back, by
-//! the same socket pair: solicitations and advertisements, and hints that a router may have failed.
-//! Only these wake the control thread.
+//! the same socket pair: solicitations and advertisements, hints that a router may have failed, and,
+//! if that was asked for, that a packet went to a router. Only these wake the control thread.
 
 mod errors;
 mod mail;
@@ -18,7 +18,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use isatapd_datapath::{Counter, Counters, Table};
+use isatapd_datapath::{Counter, Counters, Table, Traffic};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 
@@ -36,7 +36,9 @@ pub(crate) struct DataPath {
     channel: OwnedFd,
     mailbox: Arc<Mailbox>,
     counters: Arc<Counters>,
+    traffic: Arc<Traffic>,
     waiting: VecDeque<Vec<u8>>,
+    barriers: u64,
 }
 
 /// Makes both ends: the handle, and what the other thread has to run.
@@ -44,9 +46,11 @@ pub(crate) fn pair() -> io::Result<(DataPath, Worker)> {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
     let (mailbox, counters) = (Arc::new(Mailbox::default()), Arc::new(Counters::default()));
-    let worker = Worker::new(theirs, Arc::clone(&mailbox), Arc::clone(&counters));
-    let waiting = VecDeque::new();
-    Ok((DataPath { channel: ours, mailbox, counters, waiting }, worker))
+    let traffic = Arc::new(Traffic::default());
+    let worker =
+        Worker::new(theirs, Arc::clone(&mailbox), Arc::clone(&counters), Arc::clone(&traffic));
+    let (waiting, barriers) = (VecDeque::new(), 0);
+    Ok((DataPath { channel: ours, mailbox, counters, traffic, waiting, barriers }, worker))
 }
 
 impl DataPath {
@@ -78,9 +82,12 @@ impl DataPath {
         }
     }
 
-    /// [`Message::Barrier`] comes back when all packets before have been given to IPv4.
-    pub(crate) fn barrier(&mut self) {
-        self.queue(Message::Barrier);
+    /// [`Message::Barrier`] comes back, with this number or a later one, when all packets before have
+    /// been given to IPv4.
+    pub(crate) fn barrier(&mut self) -> u64 {
+        self.barriers = self.barriers.saturating_add(1);
+        self.queue(Message::Barrier(self.barriers));
+        self.barriers
     }
 
     fn queue(&mut self, message: Message<'_>) {
@@ -112,6 +119,11 @@ impl DataPath {
     /// What became of packets.
     pub(crate) fn counters(&self) -> &Arc<Counters> {
         &self.counters
+    }
+
+    /// Which routers packets come from and go to.
+    pub(crate) fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 
     /// Where too many messages wait for this one to be sent, the loop is awake.

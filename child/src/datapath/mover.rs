@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use isatapd_datapath::{
     Counter, Counters, Failure, Inbound, Instant, LONGEST, LONGEST_ERROR, Origin, Outbound, Outer,
-    Path, Table,
+    Path, Table, Traffic,
 };
 use isatapd_security::sys::{BATCH, Datagram, receive_datagrams, send_datagrams};
 use nix::errno::Errno;
@@ -24,6 +24,7 @@ pub(super) const EACH: usize = LONGEST + 1 + 21 * 64;
 pub(super) struct Mover {
     path: Path,
     counters: Arc<Counters>,
+    traffic: Arc<Traffic>,
     /// To the control thread.
     channel: Arc<OwnedFd>,
     answer: [u8; LONGEST_ERROR],
@@ -31,9 +32,13 @@ pub(super) struct Mover {
 
 impl Mover {
     /// Lets nothing pass before there is a table.
-    pub(super) fn new(counters: Arc<Counters>, channel: Arc<OwnedFd>) -> Self {
-        let path = Path::new(Arc::clone(&counters));
-        Self { path, counters, channel, answer: [0; LONGEST_ERROR] }
+    pub(super) fn new(
+        counters: Arc<Counters>,
+        traffic: Arc<Traffic>,
+        channel: Arc<OwnedFd>,
+    ) -> Self {
+        let path = Path::new(Arc::clone(&counters), Arc::clone(&traffic));
+        Self { path, counters, traffic, channel, answer: [0; LONGEST_ERROR] }
     }
 
     /// Packets go by this table from now on.
@@ -114,6 +119,11 @@ impl Mover {
                 count = count.saturating_add(1);
             }
             self.send(now, ends, fragment, list.get(..count).unwrap_or_default());
+        }
+        let went = self.path.take_went();
+        if went != 0 && say(self.channel.as_fd(), &Message::Traffic(went).octets()).is_err() {
+            // Too much waits: the next packet tells it.
+            self.traffic.watch_again(went);
         }
     }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 
-use isatapd_datapath::Counters;
+use isatapd_datapath::{Counters, Traffic};
 use isatapd_security::sys::BATCH;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -29,8 +29,8 @@ pub(crate) struct Worker {
     mover: Mover,
     /// For a batch of packets: a page of it is memory once it was used.
     room: Vec<u8>,
-    /// The control thread is to hear that all it has said is done.
-    barrier: bool,
+    /// The control thread is to hear that all it has said before that is done.
+    barrier: Option<u64>,
 }
 
 /// What there is to do.
@@ -42,16 +42,21 @@ struct Ready {
 
 impl Worker {
     /// Has no descriptors to move packets by yet.
-    pub(super) fn new(channel: OwnedFd, mailbox: Arc<Mailbox>, counters: Arc<Counters>) -> Self {
+    pub(super) fn new(
+        channel: OwnedFd,
+        mailbox: Arc<Mailbox>,
+        counters: Arc<Counters>,
+        traffic: Arc<Traffic>,
+    ) -> Self {
         let channel = Arc::new(channel);
         Self {
-            mover: Mover::new(counters, Arc::clone(&channel)),
+            mover: Mover::new(counters, traffic, Arc::clone(&channel)),
             channel,
             mailbox,
             ends: None,
             hold: true,
             room: vec![0; EACH * BATCH],
-            barrier: false,
+            barrier: None,
         }
     }
 
@@ -90,7 +95,7 @@ impl Worker {
 
     fn wait(&self) -> io::Result<Ready> {
         let (input, none) = (PollFlags::POLLIN, PollFlags::empty());
-        let upward = if self.barrier { PollFlags::POLLOUT } else { none };
+        let upward = if self.barrier.is_some() { PollFlags::POLLOUT } else { none };
         let control = PollFd::new(self.channel.as_fd(), input | upward);
         let (mut alone, mut all);
         let fds: &mut [PollFd<'_>] = if let Some(ends) = &self.ends {
@@ -136,13 +141,13 @@ impl Worker {
                 Some(Message::Packet(to, packet)) => {
                     self.mover.own(Clock::now()?, self.ends.as_ref(), to, packet);
                 }
-                Some(Message::Barrier) => self.barrier = true,
+                Some(Message::Barrier(number)) => self.barrier = Some(number),
                 _ => {}
             }
         }
-        if self.barrier {
-            let said = say(self.channel.as_fd(), &Message::Barrier.octets());
-            self.barrier = said == Err(Errno::EAGAIN);
+        if let Some(number) = self.barrier {
+            let said = say(self.channel.as_fd(), &Message::Barrier(number).octets());
+            self.barrier.take_if(|_| said != Err(Errno::EAGAIN));
         }
         Ok(())
     }
@@ -183,10 +188,10 @@ mod tests {
             path.publish(Arc::default());
             (0..round % 64).for_each(|_| std::hint::spin_loop());
             path.publish(Arc::default());
-            path.barrier();
+            let number = path.barrier();
             let mut wait = [PollFd::new(path.as_fd(), PollFlags::POLLIN)];
             assert_eq!(poll(&mut wait, PollTimeout::from(10_000_u16)), Ok(1));
-            assert_eq!(path.receive(&mut [0; 8]), Some(Message::Barrier));
+            assert_eq!(path.receive(&mut [0; 16]), Some(Message::Barrier(number)));
             assert!(mailbox.take().table.is_none(), "{round}");
         }
     }

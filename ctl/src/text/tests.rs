@@ -58,6 +58,8 @@ pub(crate) fn full() -> Show {
         u_bit: Some(UBit::Local),
         default_router: Some(DefaultRouter { left, preference: Preference::High }),
         next: Some(Seconds(1200)),
+        reachable: true,
+        probe: None,
         unanswered: 0,
         error: None,
         mtu: Some(1400.try_into().unwrap()),
@@ -72,6 +74,8 @@ pub(crate) fn full() -> Show {
         u_bit: None,
         default_router: None,
         next: None,
+        reachable: false,
+        probe: Some(Seconds(16)),
         unanswered: 4,
         error: Some(Text::cut("No route to host")),
         mtu: None,
@@ -140,7 +144,7 @@ next look-up in 1 d 1 h
 routers
   192.0.2.1    heard 12 s ago, default router for 1 h 30 min, preference high, \
 next solicitation in 20 min, slot 0, u 0, MTU 1400, hop limit 64, flag M, flag O
-  192.0.2.200  not heard, 4 unanswered, No route to host, no way to it, slot 1
+  192.0.2.200  not heard, unreachable, asked again in 16 s, 4 unanswered, No route to host, no way to it, slot 1
 prefixes
   2001:db8:0:1::/64  2001:db8:0:1:0:5efe:c000:209, valid for ever, preferred 1 h 30 min, \
 on the link, by 192.0.2.1

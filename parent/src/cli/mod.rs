@@ -10,11 +10,14 @@ use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser};
-use isatapd_proto::{Advertise, Bounded, Level, MAX_ROUTER_SPECS, Mtu, RouterSpec, UnicastV4};
+use isatapd_proto::{
+    Advertise, Bounded, Level, MAX_ROUTER_SPECS, Mtu, RouterSpec, RouterTimeout, UnicastV4,
+};
 
 use self::advertise::Advertising;
 use self::values::{
-    Choice, backend, check_dns, interval, link, locator, mtu, name, router, ttl, user,
+    Choice, backend, check_dns, interval, link, locator, mtu, name, router, router_timeout, ttl,
+    user,
 };
 use crate::device::MAX_STATIC_MTU;
 use crate::exit::{Exit, Fatal};
@@ -52,8 +55,12 @@ pub struct Options {
     pub solicit_interval: Option<Duration>,
     /// Time between look-ups of names; `None`: never again once they are known.
     pub prl_refresh: Option<Duration>,
+    /// The longest time until traffic leaves a router that has died.
+    pub router_timeout: RouterTimeout,
     /// Go to the background once ready.
     pub daemon: bool,
+    /// Leave the tunnel at the end, for the next start.
+    pub keep: bool,
     /// Absolute path of the pid file.
     pub pid_file: Option<PathBuf>,
     /// The user that the child runs as.
@@ -126,7 +133,9 @@ struct Line {
     #[arg(short = 'N', long)]
     nopmtudisc: bool,
     /// Router by name or IPv4 address, as many as wanted [default: isatap]
-    #[arg(short, long, value_name = "ROUTER", value_parser = router)]
+    // What 0.9.7 took for it, which --router-timeout would make unclear.
+    #[arg(short, long, aliases = ["r", "ro", "rou", "rout", "route"], value_name = "ROUTER",
+        value_parser = router)]
     router: Vec<RouterSpec>,
     /// Time between solicitations, at least 120, or auto
     #[arg(short, long, value_name = "SECONDS", default_value = "auto", value_parser = interval,
@@ -136,9 +145,16 @@ struct Line {
     #[arg(short = 'D', long, value_name = "SECONDS", default_value = "3600",
         value_parser = check_dns, allow_negative_numbers = true)]
     check_dns: Choice<Duration>,
+    /// Traffic leaves a router that died within 1 to 60
+    #[arg(long, value_name = "SECONDS", default_value = "6", value_parser = router_timeout,
+        allow_negative_numbers = true)]
+    router_timeout: RouterTimeout,
     /// Go to the background once ready
     #[arg(short, long)]
     daemon: bool,
+    /// Leave the tunnel as it is at the end; the next start takes it over
+    #[arg(short, long)]
+    keep: bool,
     /// Write the process id to this file and keep it locked
     #[arg(short, long, value_name = "FILE")]
     pid: Option<PathBuf>,
@@ -183,7 +199,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Options, Stop> 
         routers: routers(&matches)?,
         solicit_interval: line.interval.0,
         prl_refresh: line.check_dns.0,
+        router_timeout: line.router_timeout,
         daemon: line.daemon,
+        keep: line.keep,
         pid_file: line.pid.as_deref().map(absolute).transpose()?,
         user: line.user,
         level: level(line.verbose, line.quiet),

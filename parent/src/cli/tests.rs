@@ -31,7 +31,9 @@ fn defaults_are_those_of_0_9_7() {
         routers: Bounded::first_of([router("isatap").unwrap()]),
         solicit_interval: None,
         prl_refresh: Some(Duration::from_hours(1)),
+        router_timeout: RouterTimeout::DEFAULT,
         daemon: false,
+        keep: false,
         pid_file: None,
         user: "_isatapd".to_owned(),
         level: Level::Notice,
@@ -56,7 +58,9 @@ fn every_option_in_both_forms() {
         routers: Bounded::first_of([router("192.0.2.1").unwrap()]),
         solicit_interval: Some(MIN_INTERVAL),
         prl_refresh: None,
+        router_timeout: RouterTimeout::DEFAULT,
         daemon: true,
+        keep: true,
         pid_file: Some("/run/isatapd.pid".into()),
         user: "nobody".to_owned(),
         level: Level::Info,
@@ -66,12 +70,12 @@ fn every_option_in_both_forms() {
         forward: false,
     };
     let long = "--name is1 --link eth0 --mtu 1400 --ttl inherit --nopmtudisc --router 192.0.2.1 \
-        --interval 120 --check-dns 0 --daemon --pid /run/isatapd.pid --user nobody --verbose";
-    let short = "-n is1 -leth0 -m 1400 -t auto -N -r 192.0.2.1 -i 120 -D 0 -d -p \
+        --interval 120 --check-dns 0 --daemon --keep --pid /run/isatapd.pid --user nobody --verbose";
+    let short = "-n is1 -leth0 -m 1400 -t auto -N -r 192.0.2.1 -i 120 -D 0 -d -k -p \
         /run/isatapd.pid -u nobody -v";
     // The last of two counts, a name may be cut as far as it is clear, and flags be bundled.
     let odd = "-m 1280 --mt=1400 --nam x --na is1 -l eth0 --ttl 5 -t inherit -r 192.0.2.1 -i 500 \
-        --inter 120 -D0 -dNvvq --pid /run/isatapd.pid --use nobody";
+        --inter 120 -D0 -dkNvvq --pid /run/isatapd.pid --use nobody";
     for line in [long, short, odd] {
         assert_eq!(options(&line.split_whitespace().collect::<Vec<_>>()), all, "{line}");
     }
@@ -87,6 +91,12 @@ fn what_0_9_7_had_not() {
     assert_eq!(options(&["--backend", "auto", "--locator", "auto"]), options(&[]));
     // A cut name that was clear in 0.9.7 is clear.
     assert_eq!(options(&["--l", "eth0"]).link, Some("eth0".parse().unwrap()));
+    for cut in ["--r", "--ro", "--rou", "--rout", "--route", "--router"] {
+        assert_eq!(options(&[cut, "a"]), options(&["a"]), "{cut}");
+    }
+    for (text, seconds) in [("1", 1), ("60", 60)] {
+        assert_eq!(options(&["--router-timeout", text]).router_timeout.get(), seconds);
+    }
 }
 
 #[test]
@@ -141,6 +151,10 @@ fn mistakes_are_told_in_one_line() {
         ("-i 99999999999", "--interval 99999999999: too large"),
         ("-D 120s", "--check-dns 120s: not a number"),
         ("-D 60", "--check-dns 60: below 120 s"),
+        ("--router-timeout 0", "--router-timeout 0: not from 1 to 60 s"),
+        ("--router-timeout 61", "--router-timeout 61: not from 1 to 60 s"),
+        ("--router-timeout 999", "--router-timeout 999: not from 1 to 60 s"),
+        ("--router-timeout 0.5", "--router-timeout 0.5: not a number"),
         ("-D auto", "--check-dns auto: not a number"),
         ("-n", "--name: needs a value"),
         ("-n -d", "--name: needs a value"),

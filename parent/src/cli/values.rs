@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU8;
 use std::time::Duration;
 
-use isatapd_proto::{InvalidValue, Mtu, RouterSpec, UnicastV4};
+use isatapd_proto::{InvalidValue, Mtu, RouterSpec, RouterTimeout, UnicastV4};
 
 use super::{BackendChoice, MIN_INTERVAL};
 use crate::kernel::InterfaceName;
@@ -78,6 +78,10 @@ pub(super) fn interval(text: &str) -> Result<Choice<Duration>, InvalidValue> {
 
 pub(super) fn check_dns(text: &str) -> Result<Choice<Duration>, InvalidValue> {
     if text == "0" { Ok(Choice(None)) } else { Ok(Choice(Some(at_least_120(text)?))) }
+}
+
+pub(super) fn router_timeout(text: &str) -> Result<RouterTimeout, InvalidValue> {
+    u8::try_from(number(text)?).unwrap_or(u8::MAX).try_into()
 }
 
 fn at_least_120(text: &str) -> Result<Duration, InvalidValue> {

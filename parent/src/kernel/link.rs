@@ -1,13 +1,18 @@
 //! Interfaces.
 
+use netlink_packet_core::Nla;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoKind, LinkAttribute, LinkFlags, LinkInfo,
-    LinkMessage,
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, LinkAttribute, LinkFlags,
+    LinkInfo, LinkMessage,
 };
 use nix::errno::Errno;
 
 use super::{IfIndex, InterfaceName, KernelError, Netlink, Refusal, Sit};
+
+/// Of linux/if_link.h: the user and the group that may attach to a TUN interface.
+const IFLA_TUN_OWNER: u16 = 1;
+const IFLA_TUN_GROUP: u16 = 2;
 
 /// The alias of an interface that we made (`IFLA_IFALIAS`). It lives and dies with the interface.
 pub(super) const MARK: &str = "isatapd";
@@ -34,7 +39,7 @@ pub struct Link {
 pub enum Kind {
     /// A `sit` tunnel.
     Sit(Sit),
-    /// A TUN or TAP interface.
+    /// A TUN or TAP interface that no user but root may attach to.
     Tun,
     /// Anything else.
     Other,
@@ -108,6 +113,16 @@ impl Netlink {
     }
 }
 
+fn has_owner(info: &[LinkInfo]) -> bool {
+    let Some(data) = info.iter().find_map(|info| match info {
+        LinkInfo::Data(InfoData::Tun(data)) => Some(data),
+        _ => None,
+    }) else {
+        return false;
+    };
+    data.iter().any(|nla| [IFLA_TUN_OWNER, IFLA_TUN_GROUP].contains(&nla.kind()))
+}
+
 /// That the kernel gives an interface no address of its own.
 pub(super) fn no_address() -> LinkAttribute {
     let none = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
@@ -151,7 +166,8 @@ impl Link {
                     link.kind = Kind::Sit(Sit::parse(&info));
                 }
                 LinkAttribute::LinkInfo(info) if info.contains(&LinkInfo::Kind(InfoKind::Tun)) => {
-                    link.kind = Kind::Tun;
+                    // One that a user may attach to is not of our making, whatever its alias.
+                    link.kind = if has_owner(&info) { Kind::Other } else { Kind::Tun };
                 }
                 _ => {}
             }

@@ -27,7 +27,7 @@ pub use prl::Prl;
 pub use route::{Path, PathKind, Route};
 pub use sit::{Sit, TunnelSpec};
 pub use surroundings::{AnyRoute, FORWARDING, OwnAddress, forwards};
-pub use sysctl::hold_still;
+pub use sysctl::{hold_still, ipv6_is_off};
 pub use tun::{TUN_DEVICE, has_tun};
 
 /// The number of an interface, unique while it exists.
@@ -75,6 +75,11 @@ impl KernelError {
     fn new(object: impl fmt::Display, action: &'static str, refusal: impl Into<Refusal>) -> Self {
         let Refusal { errno, hint } = refusal.into();
         Self { object: object.to_string(), action, errno, hint }
+    }
+
+    /// Whether it says nothing but that the kernel's state changed while it was read.
+    pub fn is_passing(&self) -> bool {
+        self.errno == Errno::EAGAIN
     }
 }
 

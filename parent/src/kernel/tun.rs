@@ -13,7 +13,7 @@ use nix::libc::O_NONBLOCK;
 
 use super::link::{MARK, link_message, no_address};
 use super::prl::system_name;
-use super::{IfIndex, InterfaceName, KernelError, Kind, Netlink, Refusal};
+use super::{IfIndex, InterfaceName, KernelError, Kind, Link, Netlink, Refusal};
 
 /// The device of all TUN interfaces.
 pub const TUN_DEVICE: &str = "/dev/net/tun";
@@ -51,6 +51,26 @@ impl Netlink {
         } else {
             Err(refused(Refusal::because(Errno::EPROTO, "the kernel has it otherwise")))
         }
+    }
+
+    /// Takes over a TUN interface of ours that was left behind; from now on it lives as long as the
+    /// descriptor again. `None`: it is in somebody's hands, or of another kind than we make.
+    pub fn attach_tun(&mut self, link: &Link) -> Result<Option<OwnedFd>, KernelError> {
+        let Some(name) = &link.name else { return Ok(None) };
+        let refused = |e: Refusal| KernelError::new(name, "take over the TUN interface", e);
+        let device = open_device().map_err(|e| KernelError::new(TUN_DEVICE, "open", e))?;
+        match sys::attach_tun(device.as_fd(), &system_name(name)?).map_err(Refusal::from) {
+            Ok(()) => {}
+            Err(Refusal { errno: Errno::EBUSY | Errno::EINVAL, .. }) => return Ok(None),
+            Err(refusal) => return Err(refused(refusal)),
+        }
+        // It may have gone in the meantime: then this is a new one, which goes with its descriptor.
+        let same = self.link(link.index)?.is_some_and(|now| now.name == link.name && now.ours);
+        if !same {
+            return Ok(None);
+        }
+        sys::set_tun_persistent(device.as_fd(), false).map_err(|e| refused(e.into()))?;
+        Ok(Some(device.into()))
     }
 
     /// Gives our tunnel another MTU.

@@ -77,14 +77,16 @@ fn route() -> impl Strategy<Value = RouteWish> {
     let mtu = valid(prop_oneof![Just(1280_u16), Just(1480), Just(1481), any::<u16>()]);
     let hop_limit = prop_oneof![Just(0), Just(1), any::<u8>()];
     let next_hop = (slot(), form).prop_map(|(slot, form)| NextHop { slot, form });
-    (destination(), of(next_hop), preference, lifetime(), of(mtu), of(hop_limit)).prop_map(
-        |(destination, next_hop, preference, lifetime, mtu, hop_limit)| RouteWish {
+    let how = (preference, any::<bool>());
+    (destination(), of(next_hop), how, lifetime(), of(mtu), of(hop_limit)).prop_map(
+        |(destination, next_hop, (preference, reachable), lifetime, mtu, hop_limit)| RouteWish {
             destination,
             next_hop,
             preference,
             lifetime,
             mtu,
             hop_limit,
+            reachable,
         },
     )
 }
@@ -171,7 +173,7 @@ proptest! {
             let Ok(approved) = Routes::judge(part, facts) else { continue };
             prop_assert_eq!(approved.list().len(), part.len());
             let keys: BTreeSet<_> =
-                approved.list().iter().map(|r| (r.destination(), r.metric())).collect();
+                approved.list().iter().map(|r| (r.destination(), r.metric(Rank::default()))).collect();
             prop_assert_eq!(keys.len(), part.len(), "the kernel would merge two");
             for (route, wish) in approved.list().iter().zip(part) {
                 check_route(route, wish, &routers, tunnel)?;
@@ -214,9 +216,11 @@ fn check_route(
         let listed = routers.list().iter().find(|r| r.slot == hop.slot).unwrap();
         prop_assert_eq!(isatap::embedded(gateway), Some((listed.router.get(), hop.form)));
         prop_assert!(gateway.is_unicast_link_local());
-        prop_assert!((METRIC_BASE..METRIC_BASE + 3 * METRIC_STEP).contains(&route.metric()));
+        let metric = route.metric(Rank::default());
+        prop_assert!((METRIC_BASE..METRIC_BASE + 2 * METRIC_LOST).contains(&metric));
+        prop_assert_eq!(wish.reachable, metric < METRIC_BASE + METRIC_LOST);
     } else {
-        prop_assert_eq!((route.gateway(), route.metric()), (None, METRIC_ON_LINK));
+        prop_assert_eq!((route.gateway(), route.metric(Rank::default())), (None, METRIC_ON_LINK));
         prop_assert_eq!(route.destination().net().prefix_len(), 64);
         prop_assert_eq!(tunnel.backend, Backend::Tun);
     }

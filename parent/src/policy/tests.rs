@@ -36,6 +36,7 @@ fn route(destination: &str, slot: u8) -> RouteWish {
         lifetime: Lifetime::from_secs(100),
         mtu: None,
         hop_limit: None,
+        reachable: true,
     }
 }
 
@@ -85,8 +86,11 @@ fn gateway_and_metric_are_the_parents() {
     let mut low = route("::/0", 63);
     low.preference = Preference::Low;
     let approved = Routes::judge(&[route("::/0", 0), high, low], facts(&prl)).unwrap();
-    let got: Vec<_> =
-        approved.list().iter().map(|r| (r.gateway().unwrap().to_string(), r.metric())).collect();
+    let got: Vec<_> = approved
+        .list()
+        .iter()
+        .map(|r| (r.gateway().unwrap().to_string(), r.metric(Rank::default())))
+        .collect();
     let expected = [
         ("fe80::5efe:a00:65".to_owned(), 2048 + 64),
         ("fe80::200:5efe:a00:66".to_owned(), 2048 + 63),
@@ -122,7 +126,8 @@ fn routes_out_of_bounds_are_refused() {
 fn what_is_on_the_link_is_so_of_a_tun_and_a_64() {
     let wish = RouteWish { next_hop: None, ..route("2001:db8:1::/64", 0) };
     let approved = Routes::judge(&[wish], facts(&[])).unwrap();
-    let routes: Vec<_> = approved.list().iter().map(|r| (r.gateway(), r.metric())).collect();
+    let routes: Vec<_> =
+        approved.list().iter().map(|r| (r.gateway(), r.metric(Rank::default()))).collect();
     assert_eq!(routes, [(None, METRIC_ON_LINK)]);
     let sit = Facts { tunnel: Some(Tunnel { backend: Backend::Kernel, ..tunnel() }), routers: &[] };
     assert_eq!(Routes::judge(&[wish], sit), Err(Refusal::NotOnLink));
@@ -136,12 +141,41 @@ fn what_is_on_the_link_is_so_of_a_tun_and_a_64() {
 #[test]
 fn metrics_never_meet() {
     let mut seen = BTreeSet::new();
-    for preference in [Preference::High, Preference::Medium, Preference::Low] {
-        for slot in 0..64_u8 {
-            assert!(seen.insert(metric(preference, slot.try_into().unwrap())));
+    for reachable in [true, false] {
+        for preference in [Preference::High, Preference::Medium, Preference::Low] {
+            let wish = RouteWish { preference, reachable, ..route("::/0", 0) };
+            for slot in 0..64_u8 {
+                let metric = metric(&wish, slot.try_into().unwrap());
+                assert!(seen.last().is_none_or(|last| *last < metric));
+                seen.insert(metric);
+            }
         }
     }
-    assert_eq!(seen.first().zip(seen.last()), Some((&2048, &(2048 + 3 * 64 - 1))));
+    assert_eq!(seen.first().zip(seen.last()), Some((&2048, &(2048 + 6 * 64 - 1))));
+}
+
+#[test]
+fn traffic_is_watched_where_the_kernel_encapsulates() {
+    assert_eq!(TrafficWatch::judge(facts(&[])), Err(Refusal::NoTunnel));
+    let none = Facts { tunnel: None, routers: &[] };
+    assert_eq!(TrafficWatch::judge(none), Err(Refusal::NoTunnel));
+    let sit = Facts { tunnel: Some(Tunnel { backend: Backend::Kernel, ..tunnel() }), routers: &[] };
+    assert!(TrafficWatch::judge(sit).is_ok());
+}
+
+#[test]
+fn ranks_never_meet_and_end() {
+    let (mut rank, mut least) = (Some(Rank::default()), METRIC_ON_LINK);
+    let mut seen = 0;
+    let lost = RouteWish { preference: Preference::Low, reachable: false, ..route("::/0", 0) };
+    while let Some(this) = rank {
+        let worst = metric(&lost, 63.try_into().unwrap()) + this.offset();
+        let best = METRIC_ON_LINK + this.offset();
+        assert_eq!((best, Rank::of(best), Rank::of(worst)), (least, Some(this), Some(this)));
+        (rank, least) = (this.next(), best + METRICS);
+        seen += 1;
+    }
+    assert_eq!((seen, Rank::of(least), Rank::of(1024)), (8, None, None));
 }
 
 #[test]

@@ -12,6 +12,9 @@ const fn prl(number: u64) -> Condition {
 /// TUNSETIFF of linux/if_tun.h.
 #[allow(clippy::unnecessary_cast, reason = "its type differs by architecture and C library")]
 const MAKE_TUN: Condition = int(1, libc::TUNSETIFF as u64);
+/// TUNSETPERSIST of linux/if_tun.h.
+#[allow(clippy::unnecessary_cast, reason = "its type differs by architecture and C library")]
+const LEAVE_TUN: Condition = int(1, libc::TUNSETPERSIST as u64);
 
 /// prctl(2): which option.
 const fn option(option: libc::c_int) -> Condition {
@@ -42,6 +45,10 @@ const THREAD: Condition = Condition {
     ),
 };
 
+/// The kind of the socket that tells of traffic, as it is made.
+const TRAFFIC_SOCKET: u64 =
+    (libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK).unsigned_abs() as u64;
+
 /// System calls that seem not to exist (ENOSYS): glibc makes do without.
 pub const ABSENT: &[Rule] = &[rule!(
     SYS_clone3,
@@ -67,6 +74,11 @@ pub const RULES: &[Rule] = &[
     rule!(SYS_socket, [int(0, libc::AF_NETLINK as u64)], "routing"),
     rule!(SYS_socket, [int(0, libc::AF_INET as u64)], "name servers; ioctls for the PRL"),
     rule!(SYS_socket, [int(0, libc::AF_INET6 as u64)], "name servers; the child's ICMPv6"),
+    rule!(
+        SYS_socket,
+        [int(0, libc::AF_PACKET as u64), int(1, TRAFFIC_SOCKET)],
+        "whether packets leave by the kernel's tunnel; never read"
+    ),
     rule!(SYS_socketpair, [int(0, libc::AF_UNIX as u64)], "the channel"),
     rule!(SYS_bind, "the child's sockets of protocol 41 to the locator; netlink"),
     rule!(SYS_connect, "the child's sockets, the log"),
@@ -81,6 +93,7 @@ pub const RULES: &[Rule] = &[
     rule!(SYS_ioctl, [prl(5)], "add to the PRL"),
     rule!(SYS_ioctl, [prl(6)], "delete from the PRL"),
     rule!(SYS_ioctl, [MAKE_TUN], "make the TUN interface; Landlock lets no other device be opened"),
+    rule!(SYS_ioctl, [LEAVE_TUN], "leave the TUN interface for the next start, and take it over"),
     // Files, where Landlock lets us.
     rule!(SYS_inotify_init1, "resolv.conf, hosts"),
     rule!(SYS_inotify_add_watch, "resolv.conf, hosts"),
@@ -95,6 +108,7 @@ pub const RULES: &[Rule] = &[
     rule!(SYS_read, "files, signals, inotify"),
     rule!(SYS_write, "files, standard error"),
     rule!(SYS_unlinkat, "pid file and lock, at the end"),
+    rule!(SYS_renameat, "the state that SIGUSR1 asks for replaces the one before as a whole"),
     rule!(SYS_fcntl, "locks, non-blocking, copies of descriptors"),
     rule!(SYS_umask, "files; a child"),
     rule!(SYS_close, "descriptors"),

@@ -3,13 +3,15 @@
 use std::io;
 use std::mem::size_of_val;
 use std::num::NonZeroU32;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use libc::{c_int, sock_filter, sock_fprog, socklen_t};
 use nix::errno::Errno;
 
 /// ND Router Advertisement (RFC 4861 section 4.2).
 const ROUTER_ADVERT: u8 = 134;
+/// ND Neighbor Advertisement (RFC 4861 section 4.4).
+const NEIGHBOUR_ADVERT: u8 = 136;
 
 /// ICMP6_FILTER of netinet/icmp6.h (RFC 3542 section 3.2).
 const ICMP6_FILTER: c_int = 1;
@@ -25,13 +27,15 @@ fn set<T>(socket: BorrowedFd<'_>, level: c_int, option: c_int, value: &T) -> io:
     Ok(())
 }
 
-/// A raw ICMPv6 socket receives Router Advertisements only (RFC 3542 section 3.2). The owner of the
-/// socket can undo this; it saves the filter below work.
-pub fn set_icmp6_filter_ra_only(socket: BorrowedFd<'_>) -> io::Result<()> {
+/// A raw ICMPv6 socket receives Router and Neighbor Advertisements only (RFC 3542 section 3.2). The
+/// owner of the socket can undo this; it saves the filter below work.
+pub fn set_icmp6_filter_adverts(socket: BorrowedFd<'_>) -> io::Result<()> {
     // One bit a type; a set bit blocks.
     let mut blocked = [u32::MAX; 8];
-    if let Some(word) = blocked.get_mut(usize::from(ROUTER_ADVERT / 32)) {
-        *word = !(1 << (ROUTER_ADVERT % 32));
+    for kind in [ROUTER_ADVERT, NEIGHBOUR_ADVERT] {
+        if let Some(word) = blocked.get_mut(usize::from(kind / 32)) {
+            *word &= !(1 << (kind % 32));
+        }
     }
     set(socket, libc::IPPROTO_ICMPV6, ICMP6_FILTER, &blocked)
 }
@@ -107,25 +111,78 @@ pub fn bind_to_interface(socket: BorrowedFd<'_>, index: Option<NonZeroU32>) -> i
     set(socket, libc::SOL_SOCKET, libc::SO_BINDTOIFINDEX, &index)
 }
 
-/// For a raw ICMPv6 socket: a packet passes if it is a Router Advertisement with code 0 that was
-/// not forwarded: hop limit 255 (RFC 4861 section 6.1.2).
-pub fn router_advert_filter() -> [sock_filter; 8] {
+/// For a raw ICMPv6 socket: a packet passes if it is a Router or Neighbor Advertisement with code 0
+/// that was not forwarded: hop limit 255 (RFC 4861 sections 6.1.2 and 7.1.2).
+pub fn advert_filter() -> [sock_filter; 9] {
     const HOP_LIMIT: u32 = 7;
-    let network_header = u32::from_ne_bytes(libc::SKF_NET_OFF.to_ne_bytes());
-    let load = libc::BPF_LD | libc::BPF_B | libc::BPF_ABS;
-    let unless = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
-    let answer = libc::BPF_RET | libc::BPF_K;
     // The program begins at the ICMPv6 header; what lies before is reached by SKF_NET_OFF.
     [
-        instruction(load, 0, 0),
-        instruction(unless, ROUTER_ADVERT.into(), 5),
-        instruction(load, 1, 0),
-        instruction(unless, 0, 3),
-        instruction(load, network_header | HOP_LIMIT, 0),
-        instruction(unless, 255, 1),
-        instruction(answer, u32::MAX, 0),
-        instruction(answer, 0, 0),
+        instruction(LOAD, 0, 0),
+        jump_if(ROUTER_ADVERT.into(), 1, 0),
+        instruction(UNLESS, NEIGHBOUR_ADVERT.into(), 5),
+        instruction(LOAD, 1, 0),
+        instruction(UNLESS, 0, 3),
+        instruction(LOAD, offset(libc::SKF_NET_OFF) | HOP_LIMIT, 0),
+        instruction(UNLESS, 255, 1),
+        instruction(ANSWER, u32::MAX, 0),
+        instruction(ANSWER, 0, 0),
     ]
+}
+
+/// For a packet socket: one octet passes of an IPv6 packet that this host sends to an address that
+/// is neither link-local nor of a group, so that a router is to forward it.
+pub fn routed_out_filter() -> [sock_filter; 7] {
+    const DESTINATION: u32 = 24;
+    [
+        instruction(LOAD, offset(libc::SKF_AD_OFF + libc::SKF_AD_PKTTYPE), 0),
+        instruction(UNLESS, libc::PACKET_OUTGOING.into(), 4),
+        instruction(LOAD, offset(libc::SKF_NET_OFF) | DESTINATION, 0),
+        jump_if(0xfe, 2, 0),
+        jump_if(0xff, 1, 0),
+        instruction(ANSWER, 1, 0),
+        instruction(ANSWER, 0, 0),
+    ]
+}
+
+/// Load one octet.
+const LOAD: u32 = libc::BPF_LD | libc::BPF_B | libc::BPF_ABS;
+/// Skip so many instructions unless it has this value.
+const UNLESS: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+/// So many octets of the packet pass.
+const ANSWER: u32 = libc::BPF_RET | libc::BPF_K;
+
+/// A place that is not counted from where the program begins.
+fn offset(base: c_int) -> u32 {
+    u32::from_ne_bytes(base.to_ne_bytes())
+}
+
+/// Skips so many instructions if the octet has this value, else so many.
+fn jump_if(value: u32, then: u8, otherwise: u8) -> sock_filter {
+    sock_filter { jt: then, ..instruction(UNLESS, value, otherwise) }
+}
+
+/// A packet socket that a program judges all packets of one interface for, from its making on. Needs
+/// CAP_NET_RAW.
+pub fn packet_socket(interface: NonZeroU32, program: &[sock_filter]) -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // Of no protocol it receives nothing.
+    // SAFETY: three numbers go in, none is a pointer.
+    let number = Errno::result(unsafe { libc::socket(libc::AF_PACKET, kind, 0) })?;
+    // SAFETY: the kernel has just opened it for this process: nobody else owns it.
+    let socket = unsafe { OwnedFd::from_raw_fd(number) };
+    attach_locked_filter(socket.as_fd(), program)?;
+    // What is sent is shown to sockets of all protocols only.
+    let all = u16::try_from(libc::ETH_P_ALL).map_err(io::Error::other)?.to_be();
+    // SAFETY: all that a sockaddr_ll consists of may be zero.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = u16::try_from(libc::AF_PACKET).map_err(io::Error::other)?;
+    address.sll_protocol = all;
+    address.sll_ifindex = c_int::try_from(interface.get()).map_err(|_| Errno::EINVAL)?;
+    let length = socklen_t::try_from(size_of_val(&address)).map_err(io::Error::other)?;
+    // SAFETY: the kernel reads `length` octets of the address, which is borrowed for the call.
+    let bound = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) };
+    Errno::result(bound)?;
+    Ok(socket)
 }
 
 /// `skip`: how many instructions to leave out if a comparison fails.

@@ -28,7 +28,7 @@ pub fn check(data: &[u8]) {
     };
     let to = Ipv4Addr::from(*to);
     let counters = Arc::new(Counters::default());
-    let mut path = Path::new(counters.clone());
+    let mut path = Path::new(counters.clone(), Arc::default());
     path.publish(Arc::new(table(role, method)));
     let mut answer = [0; 1500];
     let now = Instant::since_boot(Duration::from_secs(1));
@@ -40,7 +40,7 @@ pub fn check(data: &[u8]) {
         Origin::Icmp { kind, code, .. } => kind == 3 && code == 4,
         Origin::Local => false,
     };
-    let member = table(role, method).routers.iter().any(|router| router.get() == to);
+    let member = table(role, method).routers.iter().any(|(router, _)| router.get() == to);
     assert!(suspect.is_none_or(|suspect| suspect == to && member && !too_long));
     assert_eq!(counters.get(Counter::Told), u64::from(error.is_some()));
     if let Some(length) = error {

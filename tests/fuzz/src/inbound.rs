@@ -23,7 +23,7 @@ pub fn judge(table: Table, sent: &[u8]) -> Inbound {
     let expected = expected(&table, sent);
     let table = Arc::new(table);
     let counters = Arc::new(Counters::default());
-    let mut path = Path::new(counters.clone());
+    let mut path = Path::new(counters.clone(), Arc::default());
     path.publish(table.clone());
     let mut datagram = sent.to_vec();
     let verdict = path.inbound(Instant::since_boot(Duration::from_secs(1)), &mut datagram);
@@ -207,6 +207,7 @@ fn expected(table: &Table, sent: &[u8]) -> Result<(bool, u8), Counter> {
         Seen::Icmp(133, true) if !router => Err(Counter::Solicitation),
         Seen::Icmp(134, true) if !router && !member => Err(Counter::Advertisement),
         Seen::Icmp(133 | 134, true) => Ok((true, mark)),
+        Seen::Icmp(136, true) => Ok((member && !router, mark)),
         _ => Ok((false, mark)),
     }
 }

@@ -15,7 +15,7 @@ pub fn check(data: &[u8]) {
     let role = if settings & 1 == 0 { Role::Host } else { Role::Router };
     let method = if settings & 2 == 0 { MtuMethod::Static } else { MtuMethod::Dynamic };
     let counters = Arc::new(Counters::default());
-    let mut path = Path::new(counters.clone());
+    let mut path = Path::new(counters.clone(), Arc::default());
     path.publish(Arc::new(table(role, method)));
 
     let mut answer = [0; 1500];

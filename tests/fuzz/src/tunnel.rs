@@ -51,7 +51,13 @@ pub fn table(role: Role, mtu_method: MtuMethod) -> Table {
             route("2001:db8:5::/48", "192.0.2.11", 1, Preference::Medium),
             route("::/0", "192.0.2.10", 0, Preference::Medium),
         ],
-        routers: routers.map(|router| v4(router).try_into().expect("of a host")).to_vec(),
+        routers: (0_u8..)
+            .zip(routers)
+            .map(|(slot, router)| {
+                let router = v4(router).try_into().expect("of a host");
+                (router, slot.try_into().expect("a slot"))
+            })
+            .collect(),
         sources: vec![Source {
             prefix: v6("2001:db8:1:1::").try_into().expect("a prefix"),
             advertisers: 0b11,

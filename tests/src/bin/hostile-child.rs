@@ -11,8 +11,7 @@ use std::io::{ErrorKind, Read};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::exit;
-use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use isatapd_proto::isatap::UBit;
 use isatapd_proto::{
@@ -86,9 +85,15 @@ impl Hostile {
             }
             Event::Link(link) => self.tunnel = link.tunnel.is_some(),
             Event::Done { seq, outcome } => return Some((seq, outcome)),
+            Event::Ping => self.answer(),
             _ => {}
         }
         None
+    }
+
+    /// As a good child does: one that is deaf is found by something else.
+    fn answer(&self) {
+        self.say(&encode(&Up { seq: Seq(0), request: Request::Pong }).expect("a message"));
     }
 
     fn wait(&self, what: PollFlags) {
@@ -164,6 +169,12 @@ impl Hostile {
                 self.say(&frame);
                 self.say(&frame);
             }
+            // The first may be the answer to a question that is on its way.
+            ("pong", _) => (0..3).for_each(|_| self.answer()),
+            ("state", _) => {
+                let frame = self.frame(Request::Dump { text: Text::cut("state"), last: true });
+                self.say(&frame);
+            }
             ("again", _) => {
                 let frame = self.frame(Request::StartupDone);
                 self.say(&frame);
@@ -187,7 +198,14 @@ impl Hostile {
         // The others end it, and must not need its help for that.
         if ["wishes", "lists", "move"].contains(&order) || !self.faults.is_empty() {
             // The parent's own lines about it have used up what may be said.
-            sleep(Duration::from_secs(20));
+            let end = Instant::now() + Duration::from_secs(20);
+            while let Some(left) = end.checked_duration_since(Instant::now()) {
+                let left = PollTimeout::try_from(left).expect("20 s at most");
+                let mut fds = [PollFd::new(self.channel.as_fd(), PollFlags::POLLIN)];
+                if poll(&mut fds, left) == Ok(1) {
+                    self.hear();
+                }
+            }
             for fault in std::mem::take(&mut self.faults) {
                 self.log(&fault);
             }
@@ -297,16 +315,23 @@ impl Hostile {
                 "routers" => routers(hosts(if odd { 128 } else { 64 })),
                 "routes" => routes(specific(round % 3)),
                 "dns" => open_dns(DnsId(round), 0),
+                "traffic" => Request::WatchTraffic,
                 "log" => log(&"\u{1b}[2J\n<0>kernel: ".repeat(25)),
                 _ => Request::Report(State::Working),
             };
+            let mut pinged = false;
             let frame = self.frame(request);
             while let Err(error) = self.channel.send(&frame, &[]) {
                 if error.kind() != ErrorKind::WouldBlock {
                     exit(0);
                 }
                 self.wait(PollFlags::POLLIN | PollFlags::POLLOUT);
-                while self.channel.receive(&mut buffer, MAX_FDS).is_ok() {}
+                while let Ok(received) = self.channel.receive(&mut buffer, MAX_FDS) {
+                    pinged |= matches!(decode(&buffer[..received.len]), Ok(Event::Ping));
+                }
+            }
+            if pinged {
+                self.answer();
             }
         }
         exit(0)
@@ -428,6 +453,7 @@ fn route(destination: &str, by: u8) -> RouteWish {
         lifetime: Lifetime::from_secs(1800),
         mtu: None,
         hop_limit: None,
+        reachable: true,
     }
 }
 

@@ -3,8 +3,10 @@
 
 mod coexist;
 mod hostile;
+mod keep;
 mod moves;
 mod no_sit;
+mod quick;
 mod sandbox;
 mod start;
 

@@ -2,11 +2,17 @@
 //! native lane of `make test` does it, once the programs are staged.
 
 mod connection;
+mod dying;
+mod files;
 mod hostile;
+mod keep;
 mod leaks;
+mod name_servers;
 mod peers;
 mod pmtu;
+mod quick;
 mod start;
+mod storms;
 mod subnets;
 
 #[path = "../scenarios/mod.rs"]

@@ -45,10 +45,10 @@ fn starts_a_replacement_under_its_own_sandbox() {
 /// Arguments that live, and arguments that die, for each rule with conditions.
 #[rustfmt::skip]
 const PROBES: &[(i64, &[&str], &[&str])] = &[
-    (libc::SYS_socket, &["1 1 0", "16 3 0", "2 2 0", "10 2 0"], &["17 3 0", "40 1 0", "0 0 0", "44 2 0"]),
+    (libc::SYS_socket, &["1 1 0", "16 3 0", "2 2 0", "10 2 0", "17 526338 0"], &["17 3 0", "17 2 0", "40 1 0", "0 0 0", "44 2 0"]),
     (libc::SYS_socketpair, &["1 5 0 room"], &["2 5 0 room"]),
-    (libc::SYS_ioctl, &["0 35316 room", "0 35317 room", "0 35318 room", "0 1074025674 room"],
-        &["0 35319 room", "0 35313 room", "0 21505 room", "0 21522 room", "0 35090 room", "0 1074025675 1"]),
+    (libc::SYS_ioctl, &["0 35316 room", "0 35317 room", "0 35318 room", "0 1074025674 room", "0 1074025675 room"],
+        &["0 35319 room", "0 35313 room", "0 21505 room", "0 21522 room", "0 35090 room", "0 1074025676 1"]),
     (libc::SYS_mmap, &["0 4096 3 34 -1 0"], &["0 4096 7 34 -1 0", "0 4096 5 34 -1 0"]),
     (libc::SYS_mprotect, &["page 4096 3"], &["page 4096 5"]),
     // CLONE_NEWUSER, CLONE_THREAD, plain vfork; a thread with a new namespace, one that shares less.

@@ -1,11 +1,12 @@
 //! What others do to the tunnel, and what we must not do to what is theirs.
 
 use isatapd_tests::daemon::Daemon;
+use isatapd_tests::expect::{METRIC_MEDIUM, METRICS};
 use isatapd_tests::site::ROUTER1;
 use isatapd_tests::wait::{secs, wait_for};
 use nix::sys::signal::Signal;
 
-use crate::common::{GLOBAL1, address, check_gone, default_by};
+use crate::common::{GLOBAL1, address, await_default, check_gone, default_by};
 
 #[test]
 fn a_tunnel_deleted_or_set_down_is_whole_again() {
@@ -41,9 +42,9 @@ fn a_route_of_somebody_else_is_not_replaced() {
     site.ip("host", "-6 route add default via 2001:db8:77::1 dev other metric 2112");
     let mut daemon = Daemon::start(&site, &[]);
     wait_for(secs(10), "the address", || address(&site, GLOBAL1));
-    wait_for(secs(10), "a line that says so", || {
-        daemon.log().contains("File exists").then_some(())
-    });
+    let ours = await_default(&site, ROUTER1, secs(10));
+    assert_eq!(ours.metric, METRIC_MEDIUM + METRICS);
+    assert!(daemon.log().contains("is0: its metrics are 512 more"), "{}", daemon.log());
     let foreign = || site.ip("host", "-6 route show default dev other");
     assert!(foreign().contains("2001:db8:77::1"), "{}", foreign());
     assert_eq!(daemon.stop(Signal::SIGTERM).0.code(), Some(0));

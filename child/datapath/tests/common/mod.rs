@@ -40,7 +40,7 @@ pub struct Tunnel {
 impl Tunnel {
     pub fn by(table: Table) -> Self {
         let counters = Arc::new(Counters::default());
-        let mut path = Path::new(counters.clone());
+        let mut path = Path::new(counters.clone(), Arc::default());
         path.publish(table.into());
         Self { path, counters, answer: [0xaa; LONGEST_ERROR] }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use isatapd_proto::{DnsId, HostName, ServerIndex, Transport};
 
-use crate::wire::dns::Reply;
+use crate::wire::dns::{self, Reply};
 use crate::wire::resolv_conf::ResolvConf;
 use crate::{Instant, rng::Rng};
 
@@ -43,14 +43,33 @@ pub(super) enum Trouble {
     NoAnswer,
     /// resolv.conf has no name server.
     NoServers,
+    /// resolv.conf has no domain to complete it with.
+    NoDomain,
+}
+
+impl Trouble {
+    /// Whether only another resolv.conf ends it.
+    pub(super) const fn lasts(self) -> bool {
+        matches!(self, Self::NoServers | Self::NoDomain)
+    }
 }
 
 /// The query under way.
 #[derive(Debug)]
 pub(super) struct Query {
     pub(super) socket: DnsId,
-    /// The id and when the wait is over, once it is sent.
-    pub(super) sent: Option<(u16, Instant)>,
+    pub(super) sent: Option<Sent>,
+}
+
+/// A query that was sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sent {
+    pub(super) query_id: u16,
+    first: Instant,
+    /// When it is sent again, as it or its reply may be lost: after 1, 2, 4 ... s.
+    again: Instant,
+    /// When the wait is over.
+    until: Instant,
 }
 
 /// A lookup under way.
@@ -73,6 +92,9 @@ pub(super) struct Lookup {
     pub(super) query: Option<Query>,
     /// Whether a name server left this candidate unanswered.
     silent: bool,
+    /// Whether one was waited for in vain in this round: a datagram may have been lost.
+    lost: bool,
+    queries: u32,
     /// The worst of the candidates before.
     trouble: Trouble,
 }
@@ -99,6 +121,8 @@ impl Lookup {
             edns: true,
             query: None,
             silent: false,
+            lost: false,
+            queries: 0,
             trouble: Trouble::NoSuchName,
         }
     }
@@ -119,11 +143,6 @@ impl Lookup {
         Some((index.try_into().ok()?, self.transport))
     }
 
-    /// Whether EDNS is used.
-    pub(super) const fn edns(&self) -> bool {
-        self.edns
-    }
-
     /// The socket of the query under way.
     pub(super) fn socket(&self) -> Option<DnsId> {
         self.query.as_ref().map(|query| query.socket)
@@ -134,22 +153,49 @@ impl Lookup {
         self.silent
     }
 
-    /// When the wait for a reply is over.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.query.as_ref()?.sent.map(|(_, deadline)| deadline)
+    /// How many queries it has taken so far.
+    pub(super) const fn queries(&self) -> u32 {
+        self.queries
     }
 
-    /// The query is sent: its id.
-    pub(super) fn asked(&mut self, now: Instant, rng: &mut Rng) -> u16 {
-        let id = rng.id();
+    /// When the wait for a reply is over.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.query.as_ref()?.sent.map(|sent| sent.again.min(sent.until))
+    }
+
+    /// Waits for this socket.
+    pub(super) const fn uses(&mut self, socket: DnsId) {
+        self.query = Some(Query { socket, sent: None });
+        self.queries = self.queries.saturating_add(1);
+    }
+
+    /// The socket is there: the query is sent.
+    pub(super) fn asked(&mut self, now: Instant, rng: &mut Rng) {
         let factor = 1_u32.checked_shl(self.round.into()).unwrap_or(u32::MAX);
         let last = self.round.saturating_add(1) >= self.attempts;
         let wait = if last { self.longest_wait } else { FIRST_WAIT.saturating_mul(factor) };
-        let wait = wait.min(self.longest_wait);
+        let until = now.after(wait.min(self.longest_wait));
+        // By TCP nothing is lost.
+        let again = if self.transport == Transport::Udp { now.after(FIRST_WAIT) } else { until };
         if let Some(query) = &mut self.query {
-            query.sent = Some((id, now.after(wait)));
+            query.sent = Some(Sent { query_id: rng.id(), first: now, again, until });
         }
-        id
+    }
+
+    /// The query that was sent.
+    pub(super) fn message(&self) -> Option<Vec<u8>> {
+        let sent = self.query.as_ref()?.sent?;
+        dns::query(sent.query_id, self.candidate()?, self.edns)
+    }
+
+    /// The same once more, unless the wait is over.
+    pub(super) fn repeat(&mut self, now: Instant) -> Option<Vec<u8>> {
+        let sent = self.query.as_mut()?.sent.as_mut()?;
+        if sent.until <= now {
+            return None;
+        }
+        sent.again = now.after(now.since(sent.first));
+        self.message()
     }
 
     /// The name server has replied; what the lookup comes to, if it is over. The socket is the
@@ -175,8 +221,14 @@ impl Lookup {
         }
     }
 
-    /// The name server has not answered, or cannot be reached; likewise.
+    /// The name server has not answered in time; likewise.
     pub(super) fn unanswered(&mut self) -> Option<Finding> {
+        self.lost = true;
+        self.unreachable()
+    }
+
+    /// The name server cannot be reached; likewise.
+    pub(super) fn unreachable(&mut self) -> Option<Finding> {
         self.query = None;
         self.silent = true;
         self.next_server()
@@ -197,7 +249,8 @@ impl Lookup {
         }
         self.tried = 0;
         self.round = self.round.saturating_add(1);
-        if self.round < self.attempts {
+        // Who has said no says it again.
+        if std::mem::take(&mut self.lost) && self.round < self.attempts {
             return None;
         }
         if self.silent {
@@ -214,7 +267,7 @@ impl Lookup {
             _ => why,
         };
         self.candidates.pop_front();
-        (self.round, self.tried, self.silent) = (0, 0, false);
+        (self.round, self.tried, self.silent, self.lost) = (0, 0, false, false);
         (self.transport, self.edns) = (Transport::Udp, true);
         self.candidates.is_empty().then_some(Finding::Trouble(self.trouble))
     }

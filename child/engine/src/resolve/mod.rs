@@ -4,6 +4,7 @@
 mod candidates;
 mod lookup;
 mod name;
+mod schedule;
 mod sockets;
 
 use std::time::Duration;
@@ -12,8 +13,9 @@ use isatapd_proto::{
     Bounded, DnsId, HostName, MAX_FILE, MAX_NAME_SERVERS, Seq, Text, UnicastV4, control,
 };
 
-use self::lookup::{Finding, Lookup, Query, Trouble};
-use self::name::{Name, Next, Phase};
+use self::lookup::{Finding, Lookup, Trouble};
+use self::name::{Name, Phase, Rules};
+use self::schedule::Next;
 use self::sockets::Sockets;
 use crate::context::Context;
 use crate::counters::Counter;
@@ -56,9 +58,17 @@ impl Default for Hints {
 #[derive(Debug)]
 struct Files {
     servers: u8,
+    /// As it came, to know another when it comes.
+    resolv_conf: Vec<u8>,
     conf: ResolvConf,
     /// The hosts file, for names that come later.
     hosts: Vec<u8>,
+}
+
+impl Files {
+    fn rules(&self, refresh: Option<Duration>, names: usize) -> Rules<'_> {
+        Rules { refresh, search: &self.conf.search, names }
+    }
 }
 
 impl Resolver {
@@ -89,7 +99,7 @@ impl Resolver {
         }
     }
 
-    /// The files have changed: all names are looked up anew.
+    /// The files may have changed: then all names are looked up anew.
     pub(crate) fn files(
         &mut self,
         cx: &mut Context,
@@ -98,9 +108,21 @@ impl Resolver {
         hosts: &[u8],
     ) {
         let most = u8::try_from(MAX_NAME_SERVERS).unwrap_or(u8::MAX);
-        let hosts = hosts.get(..MAX_FILE).unwrap_or(hosts).to_vec();
-        let conf = resolv_conf::parse(resolv_conf);
-        self.files = Some(Files { servers: servers.min(most), conf, hosts });
+        let servers = servers.min(most);
+        let [resolv_conf, hosts] = [resolv_conf, hosts].map(|f| f.get(..MAX_FILE).unwrap_or(f));
+        let same = |known: &Files| {
+            known.servers == servers && known.resolv_conf == resolv_conf && known.hosts == hosts
+        };
+        if self.files.as_ref().is_some_and(same) {
+            // Whoever wrote them may have had a reason.
+            return self.network_changed(cx);
+        }
+        self.files = Some(Files {
+            servers,
+            resolv_conf: resolv_conf.to_vec(),
+            conf: resolv_conf::parse(resolv_conf),
+            hosts: hosts.to_vec(),
+        });
         self.names.iter_mut().for_each(Name::reset_backoff);
         for place in 0..self.names.len() {
             self.start(cx, place);
@@ -144,6 +166,7 @@ impl Resolver {
 
     /// A new lookup, from the beginning.
     fn start(&mut self, cx: &mut Context, place: usize) {
+        let names = self.names.len();
         let (Some(files), Some(name)) = (&self.files, self.names.get_mut(place)) else { return };
         let before = std::mem::replace(&mut name.phase, Phase::Waiting(Next::OnChange));
         name.again = false;
@@ -156,11 +179,11 @@ impl Resolver {
             let trouble = if files.servers == 0 {
                 Some(Trouble::NoServers)
             } else {
-                candidates.is_empty().then_some(Trouble::NoSuchName)
+                candidates.is_empty().then_some(Trouble::NoDomain)
             };
             if let Some(trouble) = trouble {
-                let none = Finding::Trouble(trouble);
-                self.changed |= name.found(cx, none, self.refresh, &files.conf.search);
+                let rules = files.rules(self.refresh, names);
+                self.changed |= name.found(cx, Finding::Trouble(trouble), rules);
             } else {
                 let first = if files.conf.rotate { self.turn } else { 0 };
                 self.turn = self.turn.wrapping_add(1).checked_rem(files.servers).unwrap_or(0);
@@ -187,10 +210,8 @@ impl Resolver {
             self.sockets.lost(cx, id);
             return;
         };
-        let query_id = lookup.asked(cx.now, &mut cx.rng);
-        let edns = lookup.edns();
-        let query = lookup.candidate().and_then(|name| dns::query(query_id, name, edns));
-        if let Some(bytes) = query {
+        lookup.asked(cx.now, &mut cx.rng);
+        if let Some(bytes) = lookup.message() {
             cx.counters.count(Counter::Queries);
             cx.act(Action::SendDns { id, bytes });
         } else {
@@ -206,8 +227,8 @@ impl Resolver {
             return;
         };
         let sent = lookup.query.as_ref().and_then(|query| query.sent);
-        let (Some((query_id, _)), Some(name)) = (sent, lookup.candidate()) else { return };
-        match dns::parse(bytes, query_id, name) {
+        let (Some(sent), Some(name)) = (sent, lookup.candidate()) else { return };
+        match dns::parse(bytes, sent.query_id, name) {
             Ok(reply) => {
                 if let dns::Reply::ServerFailure(_) = reply {
                     cx.counters.count(Counter::ServersFailed);
@@ -223,14 +244,14 @@ impl Resolver {
     pub(crate) fn failed(&mut self, cx: &mut Context, id: DnsId) {
         cx.counters.count(Counter::ServersFailed);
         self.sockets.lost(cx, id);
-        self.step(cx, id, Lookup::unanswered);
+        self.step(cx, id, Lookup::unreachable);
     }
 
     /// The parent's answer: without a socket, the name server counts as failed.
     pub(crate) fn done(&mut self, cx: &mut Context, seq: Seq) {
         if let Some(id) = self.sockets.done(cx, seq) {
             cx.counters.count(Counter::ServersFailed);
-            self.step(cx, id, Lookup::unanswered);
+            self.step(cx, id, Lookup::unreachable);
         }
     }
 
@@ -241,25 +262,31 @@ impl Resolver {
         id: DnsId,
         step: impl FnOnce(&mut Lookup) -> Option<Finding>,
     ) {
+        let names = self.names.len();
         let (Some(name), Some(files)) =
             (self.names.iter_mut().find(|name| name.uses(id)), &self.files)
         else {
             return;
         };
         if let Some(finding) = name.lookup_of(id).and_then(step) {
-            self.changed |= name.found(cx, finding, self.refresh, &files.conf.search);
+            self.changed |= name.found(cx, finding, files.rules(self.refresh, names));
         }
     }
 
     /// Does what is due; then as many lookups go on as there are sockets.
     pub(crate) fn tick(&mut self, cx: &mut Context, prl: &Prl) {
         for place in 0..self.names.len() {
-            let Some(name) = self.names.get(place) else { continue };
+            let Some(name) = self.names.get_mut(place) else { continue };
             if name.due(prl).is_none_or(|due| due > cx.now) {
                 continue;
             }
-            if let Phase::Asking(lookup) = &name.phase {
+            if let Phase::Asking(lookup) = &mut name.phase {
                 let Some(id) = lookup.socket() else { continue };
+                if let Some(bytes) = lookup.repeat(cx.now) {
+                    cx.counters.count(Counter::Queries);
+                    cx.act(Action::SendDns { id, bytes });
+                    continue;
+                }
                 cx.counters.count(Counter::QueriesUnanswered);
                 self.sockets.close(cx, id);
                 self.step(cx, id, Lookup::unanswered);
@@ -286,8 +313,7 @@ impl Resolver {
                 return;
             }
             if let Some((server, transport)) = lookup.server() {
-                let socket = self.sockets.open(cx, server, transport);
-                lookup.query = Some(Query { socket, sent: None });
+                lookup.uses(self.sockets.open(cx, server, transport));
             }
         }
     }

@@ -7,21 +7,20 @@ use std::time::Duration;
 use isatapd_proto::{DnsId, HostName, Level, UnicastV4};
 
 use super::lookup::{Finding, Lookup, Trouble};
+use super::schedule::{Failures, LONGEST, Next};
 use crate::Instant;
 use crate::context::Context;
 use crate::counters::Counter;
 use crate::prl::Prl;
-use crate::solicit::MIN_ROUTER_SOLICIT_INTERVAL;
 use crate::text::Count;
+use isatapd_datapath::Bucket;
 
-/// Between lookups that fail: the first time, doubled each time up to the second.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 /// After a lookup that failed while the network changed.
 const SOON: Duration = Duration::from_millis(10);
-/// A name is not looked up more often than that because of its TTL, but for a TTL of zero.
-const LEAST_TTL: Duration = Duration::from_secs(30);
 /// How long beyond their TTL addresses are believed against the answer that there are none.
 const GRACE: Duration = Duration::from_hours(24);
+/// Lines about what is wrong: a few, then one a minute, whatever a name server makes up.
+const COMPLAINTS: Bucket = Bucket::new(3, Duration::from_mins(1));
 
 /// A name.
 #[derive(Debug)]
@@ -31,8 +30,10 @@ pub(super) struct Name {
     pub(super) phase: Phase,
     /// What the last lookup came to.
     pub(super) trouble: Option<Trouble>,
-    /// Lookups since the last that found something.
-    failures: u32,
+    failures: Failures,
+    /// The trouble that was last logged, if it lasts.
+    said: Option<Trouble>,
+    complaints: Bucket,
     /// The network has changed since the lookup under way began: if it fails, that says nothing.
     pub(super) again: bool,
     /// Whether a lookup has ended.
@@ -60,16 +61,15 @@ pub(super) enum Phase {
     Asking(Box<Lookup>),
 }
 
-/// The next lookup.
+/// What a lookup is judged by.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Next {
-    /// When the files change or the operator wants it.
-    OnChange,
-    /// At that time.
-    At(Instant),
-    /// Before one of its routers is solicited, as the TTL is zero (RFC 5214 section 8.3.2), in
-    /// these bounds.
-    WithSolicitation(Instant, Instant),
+pub(super) struct Rules<'a> {
+    /// PrlRefreshInterval.
+    pub(super) refresh: Option<Duration>,
+    /// The search domains, for the log.
+    pub(super) search: &'a [HostName],
+    /// How many names there are.
+    pub(super) names: usize,
 }
 
 impl Name {
@@ -79,7 +79,9 @@ impl Name {
             known: None,
             phase: Phase::Waiting(Next::OnChange),
             trouble: None,
-            failures: 0,
+            failures: Failures::default(),
+            said: None,
+            complaints: COMPLAINTS,
             again: false,
             asked: false,
             refused: None,
@@ -112,12 +114,7 @@ impl Name {
     /// When a lookup or a query is due.
     pub(super) fn due(&self, prl: &Prl) -> Option<Instant> {
         match &self.phase {
-            Phase::Waiting(Next::OnChange) => None,
-            Phase::Waiting(Next::At(at)) => Some(*at),
-            Phase::Waiting(Next::WithSolicitation(first, last)) => {
-                let wanted = prl.next_solicitation(self.addresses()).unwrap_or(*first);
-                Some(wanted.min(*last).max(*first))
-            }
+            Phase::Waiting(next) => next.at(|| prl.next_solicitation(self.addresses())),
             Phase::Asking(lookup) => lookup.deadline(),
         }
     }
@@ -134,8 +131,8 @@ impl Name {
     }
 
     /// The next failure is the first one.
-    pub(super) const fn reset_backoff(&mut self) {
-        self.failures = 0;
+    pub(super) fn reset_backoff(&mut self) {
+        self.failures = Failures::default();
     }
 
     /// The hosts file has it; whether its routers are others now.
@@ -155,28 +152,22 @@ impl Name {
     }
 
     /// A lookup has ended; whether its routers are others now.
-    pub(super) fn found(
-        &mut self,
-        cx: &mut Context,
-        finding: Finding,
-        refresh: Option<Duration>,
-        search: &[HostName],
-    ) -> bool {
+    pub(super) fn found(&mut self, cx: &mut Context, finding: Finding, rules: Rules<'_>) -> bool {
         match finding {
             Finding::Addresses { name, addresses, ttl } => {
                 let addresses = self.usable(cx, &addresses);
                 if addresses.is_empty() {
-                    return self.failed(cx, Trouble::NoAddress, search);
+                    return self.failed(cx, Trouble::NoAddress, rules);
                 }
                 let fresh = cx.now.after(ttl);
                 let changed = self.learn(cx, Known { addresses, full: Some(name), fresh });
-                self.phase = Phase::Waiting(next(cx, ttl, refresh));
+                self.phase = Phase::Waiting(Next::fresh(cx.now, ttl, rules.refresh));
                 if changed {
                     self.log_found(cx, ttl);
                 }
                 changed
             }
-            Finding::Trouble(trouble) => self.failed(cx, trouble, search),
+            Finding::Trouble(trouble) => self.failed(cx, trouble, rules),
         }
     }
 
@@ -193,8 +184,9 @@ impl Name {
         }
         self.known = Some(known);
         self.asked = true;
-        self.failures = 0;
-        if self.trouble.take().is_some() && !changed {
+        self.reset_backoff();
+        self.trouble = None;
+        if self.said.take().is_some() && !changed {
             cx.log(Level::Notice, format_args!("{}: answered again", self.host));
         }
         changed
@@ -225,77 +217,63 @@ impl Name {
 
     /// Nothing was found: the old addresses stay, unless an answer says otherwise and they are too
     /// old or were of the hosts file; asks again later. Whether its routers are others now.
-    fn failed(&mut self, cx: &mut Context, trouble: Trouble, search: &[HostName]) -> bool {
+    fn failed(&mut self, cx: &mut Context, trouble: Trouble, rules: Rules<'_>) -> bool {
         self.asked = true;
+        let queries = match &self.phase {
+            Phase::Asking(lookup) => lookup.queries(),
+            Phase::Waiting(_) => 1,
+        };
         if std::mem::take(&mut self.again)
             && matches!(trouble, Trouble::ServersFail | Trouble::NoAnswer)
         {
             self.phase = Phase::Waiting(Next::At(cx.now.after(SOON)));
             return false;
         }
-        let factor = 1_u32.checked_shl(self.failures).unwrap_or(u32::MAX);
-        let delay = RETRY.0.saturating_mul(factor).min(RETRY.1);
-        self.failures = self.failures.saturating_add(1);
-        let next = match trouble {
-            Trouble::NoServers => Next::OnChange,
-            _ => Next::At(cx.now.after(cx.rng.spread(delay, 90, 110))),
-        };
-        self.phase = Phase::Waiting(next);
         let answered = matches!(trouble, Trouble::NoSuchName | Trouble::NoAddress);
         let stale = self.known.as_ref().is_some_and(|known| match known.full {
             // The hosts file has it no more, and nobody else has.
-            None => answered || trouble == Trouble::NoServers,
+            None => answered || trouble.lasts(),
             Some(_) => answered && known.fresh.after(GRACE) <= cx.now,
         });
         if stale {
             self.known = None;
         }
-        if self.trouble != Some(trouble) || stale {
-            self.log_trouble(cx, trouble, delay, search);
+        let load = queries.saturating_mul(u32::try_from(rules.names).unwrap_or(u32::MAX));
+        let next = self.failures.next(cx, trouble, load, self.known.is_some());
+        self.phase = Phase::Waiting(next);
+        if (self.said != Some(trouble) && self.complaints.take(cx.now)) || stale {
+            self.log_trouble(cx, trouble, rules.search);
+            self.said = Some(trouble);
         }
         self.trouble = Some(trouble);
         stale
     }
 
-    fn log_trouble(
-        &self,
-        cx: &mut Context,
-        trouble: Trouble,
-        delay: Duration,
-        search: &[HostName],
-    ) {
+    fn log_trouble(&self, cx: &mut Context, trouble: Trouble, search: &[HostName]) {
         let name = &self.host;
         let kept = match self.known {
             None => String::new(),
             Some(_) => format!(", keeps {}", self.count()),
         };
         let searched = Searched(if name.as_str().ends_with('.') { &[] } else { search });
-        let delay = delay.as_secs();
+        let longest = LONGEST.as_secs();
         match trouble {
-            Trouble::NoServers => cx.log(
+            Trouble::NoServers | Trouble::NoDomain => cx.log(
                 Level::Warning,
-                format_args!("{name}: no name server{kept}; waits for resolv.conf to change"),
+                format_args!("{name}: {trouble}{kept}; waits for resolv.conf to change"),
             ),
             Trouble::NoSuchName | Trouble::NoAddress => cx.log(
                 Level::Warning,
-                format_args!("{name}: {trouble}{searched}{kept}; asks again in {delay} s"),
+                format_args!(
+                    "{name}: {trouble}{searched}{kept}; asks again, at least each {longest} s"
+                ),
             ),
             Trouble::ServersFail | Trouble::NoAnswer => cx.log(
                 Level::Warning,
-                format_args!("{name}: {trouble}{kept}; asks again in {delay} s"),
+                format_args!("{name}: {trouble}{kept}; asks again, at least each {longest} s"),
             ),
         }
     }
-}
-
-/// The next lookup after one that found addresses (RFC 5214 sections 8.3.1 and 8.3.2).
-fn next(cx: &Context, ttl: Duration, refresh: Option<Duration>) -> Next {
-    let Some(refresh) = refresh else { return Next::OnChange };
-    if ttl.is_zero() {
-        let first = cx.now.after(MIN_ROUTER_SOLICIT_INTERVAL);
-        return Next::WithSolicitation(first, first.max(cx.now.after(refresh)));
-    }
-    Next::At(cx.now.after(refresh.min(ttl).max(LEAST_TTL)))
 }
 
 impl fmt::Display for Trouble {
@@ -306,6 +284,7 @@ impl fmt::Display for Trouble {
             Self::ServersFail => "name servers fail",
             Self::NoAnswer => "name servers do not answer",
             Self::NoServers => "no name server",
+            Self::NoDomain => "no search domain",
         })
     }
 }

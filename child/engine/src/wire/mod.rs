@@ -7,6 +7,7 @@ pub mod hosts;
 pub mod icmp6;
 mod lines;
 pub mod nd_option;
+pub mod neighbour;
 pub mod resolv_conf;
 pub mod router_advert;
 pub mod router_solicit;

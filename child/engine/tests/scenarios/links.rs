@@ -1,5 +1,7 @@
 //! Start, links, reloads, refusals.
 
+use std::time::Duration;
+
 use isatapd_engine::Input;
 use isatapd_proto::isatap::UBit;
 use isatapd_proto::{Command, NextHop, Outcome, Refusal, Request, State};
@@ -63,7 +65,7 @@ fn refreshed_lifetimes_are_told_and_passing_time_is_not() {
     assert_eq!((world.count(is_addresses), world.count(is_routes)), (1, 1));
     assert_eq!(world.routes()[0].lifetime.secs(), 1800);
     world.clear();
-    world.pass(secs(1000));
+    world.pass(secs(600));
     assert_eq!((world.count(is_addresses), world.count(is_routes)), (0, 0));
 }
 
@@ -92,6 +94,21 @@ fn another_locator() {
     assert_eq!(world.count(|_| true), 0);
 }
 
+/// What was sent from another locator, it may be by a path that was dead already, delays nothing; what
+/// was sent from the same does.
+#[test]
+fn another_locator_within_a_second() {
+    let mut world = World::up("10.0.0.1");
+    for (locator, expected) in [("10.9.0.5", 1), ("10.9.0.5", 0), ("10.0.0.5", 1)] {
+        world.hear(0, &good());
+        world.pass(Duration::from_millis(100));
+        world.clear();
+        world.unlink();
+        world.link(locator);
+        assert_eq!(world.solicited.len(), expected, "{locator}");
+    }
+}
+
 /// What ended while the tunnel was away is withdrawn when it is back.
 #[test]
 fn ends_without_a_tunnel() {
@@ -103,6 +120,33 @@ fn ends_without_a_tunnel() {
     world.link("10.0.0.5");
     assert_eq!((world.addresses().len(), world.routes().len()), (0, 0));
     assert_eq!((world.count(is_addresses), world.count(is_routes)), (1, 1));
+}
+
+/// The machine was suspended: what has ended meanwhile goes, and the router is solicited, at once.
+#[test]
+fn hours_without_a_timer() {
+    for (hours, addresses) in [(2, 1), (30, 0)] {
+        for mut world in [World::up("10.0.0.1"), World::up_by_path("10.0.0.1")] {
+            let by_path = !world.transmitted.is_empty();
+            world.hear(0, &good());
+            assert_eq!(
+                (world.addresses().len(), world.routes().len()),
+                (1, 1 + usize::from(by_path))
+            );
+            world.clear();
+            world.now += Duration::from_hours(hours);
+            world.tell(Input::Timer);
+            let left = if by_path { addresses } else { 0 };
+            assert_eq!((world.addresses().len(), world.routes().len()), (addresses, left));
+            assert_eq!(world.solicited.len() + world.transmitted.len(), 1);
+            world.clear();
+            world.hear(0, &good());
+            assert_eq!(
+                (world.addresses().len(), world.routes().len()),
+                (1, 1 + usize::from(by_path))
+            );
+        }
+    }
 }
 
 #[test]
@@ -173,7 +217,7 @@ fn reload_solicits_all_but_not_twice_in_a_second() {
     assert_eq!(world.solicited.len(), 2);
     for _ in 0..50 {
         world.tell(Input::Command(Command::Reload));
-        world.pass(std::time::Duration::from_millis(100));
+        world.pass(Duration::from_millis(100));
     }
     for router in [0, 1] {
         let times: Vec<_> = world.solicited.iter().filter(|s| s.1 == slot(router)).collect();

@@ -13,12 +13,14 @@
 mod advertise;
 mod advertised;
 mod adverts;
+mod again;
 mod by_path;
 mod dns;
 mod faults;
 mod links;
 mod message;
 mod random;
+mod reach;
 mod schedule;
 mod show;
 mod tables;

@@ -31,6 +31,8 @@ enum Event {
     DataPath(bool),
     Surroundings(u8),
     Suspect(u8),
+    Traffic(u64),
+    Heard(u8, u16),
     Socket(u8, u8, bool),
     Packet(u8, u8, bool, Option<u8>, Vec<u8>),
     /// From and by whom, to which of some destinations, with one octet changed.
@@ -62,6 +64,8 @@ fn event() -> impl Strategy<Value = Event> {
         2 => any::<bool>().prop_map(Event::DataPath),
         1 => any::<u8>().prop_map(Event::Surroundings),
         1 => (0..9_u8).prop_map(Event::Suspect),
+        2 => any::<u64>().prop_map(Event::Traffic),
+        1 => (0..9_u8, any::<u16>()).prop_map(|(s, ago)| Event::Heard(s, ago)),
         4 => (0..6_u8, 0..9_u8, any::<bool>()).prop_map(|(s, r, u)| Event::Socket(s, r, u)),
         8 => (0..6_u8, 0..9_u8, any::<bool>(), limit(), packet())
             .prop_map(|(s, r, u, limit, bytes)| Event::Packet(s, r, u, limit, bytes)),
@@ -105,6 +109,10 @@ fn packet() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         9 => (any::<u16>(), options).prop_map(|(lifetime, options)| message::advert(lifetime, &options)),
         4 => octets_after(&[133, 0, 0, 0, 0, 0, 0, 0]),
+        2 => (0..9_u8, any::<bool>(), any::<u8>()).prop_map(|(by, u, flags)| {
+            let target = link_local(router(by), form(u)).octets();
+            [&[136, 0, 0, 0, flags, 0, 0, 0][..], &target].concat()
+        }),
         1 => octets_after(&[]),
     ]
 }
@@ -148,8 +156,10 @@ fn last<T: Clone>(list: &[T], back: u8) -> Option<T> {
 }
 
 impl Machine {
+    #[expect(clippy::too_many_lines, reason = "a line or three for each input")]
     fn tell(&mut self, event: &Event) {
         let mut reply;
+        let heard;
         let input = match event {
             Event::Config(routers, how) => {
                 let names = ["isatap", "r.a.example", "b.example."];
@@ -175,6 +185,12 @@ impl Machine {
             Event::DataPath(how) => {
                 let ttl = NonZeroU8::new(u8::from(*how));
                 Input::DataPath(DataPath { ttl, ..data_path() })
+            }
+            Event::Traffic(slots) => Input::Traffic(*slots),
+            Event::Heard(number, ago) => {
+                let at = self.now.saturating_sub(Duration::from_millis((*ago).into()));
+                heard = [(slot(*number), Instant::since_boot(at))];
+                Input::Heard(&heard)
             }
             Event::Suspect(number) => Input::Suspect(router(*number).get()),
             Event::Surroundings(number) => Input::Surroundings(surroundings(*number)),
@@ -290,6 +306,7 @@ impl Machine {
                     check_table(&table);
                     self.table = table;
                 }
+                Action::Watch(_) => assert_eq!(self.backend, Some(Backend::Tun)),
                 Action::CloseRouter(_) => {}
             }
         }
@@ -337,7 +354,9 @@ fn check_table(table: &Table) {
     assert!(table.routers.is_sorted() && table.routers.len() <= MAX_ROUTERS);
     assert!(table.own.len() <= 2 + MAX_ADDRESSES + MAX_FOREIGN);
     assert!(table.on_link.len() <= MAX_ON_LINK && table.sources.len() <= MAX_ADDRESSES);
-    let known = |route: &Route| route.next_hop.is_some_and(|hop| table.routers.contains(&hop));
+    let known = |route: &Route| {
+        route.next_hop.zip(route.slot).is_some_and(|router| table.routers.contains(&router))
+    };
     assert!(table.routes.iter().all(|route| route.slot.is_none() || known(route)));
     assert!(table.locator.is_some() || *table == Table::default());
 }

@@ -31,6 +31,29 @@ fn a_silent_router_is_asked_ever_less_by_both_forms() {
 }
 
 #[test]
+fn only_a_machine_that_has_just_booted_waits_and_only_once() {
+    let first = |uptime| {
+        let mut world = World::up_at(uptime, "10.0.0.1");
+        world.pass(secs(2));
+        world.solicited[0].0 - uptime
+    };
+    for uptime in [secs(60), secs(61), secs(100_000)] {
+        assert_eq!(first(uptime), Duration::ZERO);
+    }
+    // Each draws another, by its seed and what it has drawn before.
+    let mut world = World::up_at(secs(5), "10.0.0.1");
+    let begin = world.now;
+    assert_eq!(world.solicited, []);
+    world.pass(secs(2));
+    let waited = world.solicited[0].0 - begin;
+    assert!(waited > Duration::ZERO && waited <= secs(1), "{waited:?}");
+    // A change is answered at once.
+    world.clear();
+    world.link("10.0.0.6");
+    assert_eq!(world.solicited[0].0, world.now);
+}
+
+#[test]
 fn the_form_that_answered_is_kept_until_it_fails_twice() {
     let mut world = World::up("10.0.0.1");
     world.pass(secs(5));
@@ -105,7 +128,8 @@ fn lifetime_zero_is_asked_again_soon() {
 fn many_routers_are_spread() {
     let list: Vec<_> = (1..=64).map(|i| format!("10.0.0.{i}")).collect();
     let mut world = World::up(&list.join(" "));
-    world.pass(secs(7));
+    assert_eq!(world.solicited.len(), 3);
+    world.pass(secs(8));
     let first: Vec<_> = world.solicited.iter().take(10).map(|s| s.1.get()).collect();
     assert_eq!(first, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
     assert!((0..64).all(|i| world.solicited.iter().any(|s| s.1 == slot(i))));

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use isatapd_engine::wire::icmp6;
 use isatapd_engine::{Action, Engine, Input, Instant, Table};
-use isatapd_proto::isatap::{UBit, link_local};
+use isatapd_proto::isatap::{UBit, embedded, link_local};
 use isatapd_proto::{
     AddressWish, Backend, Bounded, Config, DataPath, DnsId, Level, Link, MAX_DNS_SOCKETS,
-    MtuMethod, Outcome, Request, RouteWish, RouterSpec, RouterWish, Seq, Slot, State, Transport,
-    Tunnel, UnicastV4,
+    MtuMethod, Outcome, Request, RouteWish, RouterSpec, RouterTimeout, RouterWish, Seq, Slot,
+    State, Transport, Tunnel, UnicastV4,
 };
 
 use crate::message::{self, Answer};
@@ -44,6 +44,10 @@ pub(crate) struct World {
     pub(crate) solicited: Vec<(Duration, Slot, UBit)>,
     /// What was sent by the data path: when, to whom, the IPv6 packet.
     pub(crate) transmitted: Vec<(Duration, Ipv4Addr, Vec<u8>)>,
+    /// Neighbor Solicitations: when, of whom.
+    pub(crate) probed: Vec<(Duration, UnicastV4)>,
+    /// The routers of which the data path is to tell, a bit each.
+    pub(crate) watched: u64,
     /// What the data path goes by, and how often it was told.
     pub(crate) table: Arc<Table>,
     pub(crate) published: usize,
@@ -52,6 +56,8 @@ pub(crate) struct World {
     pub(crate) closed: Vec<Slot>,
     pub(crate) closed_dns: Vec<DnsId>,
     pub(crate) most_sockets: usize,
+    /// The parent is to tell of traffic.
+    pub(crate) watches: bool,
     next: u32,
     sockets: BTreeMap<DnsId, (u8, Transport)>,
     opened: BTreeSet<(Slot, UBit)>,
@@ -82,6 +88,7 @@ pub(crate) fn config(routers: &str) -> Config {
         prl_refresh: Some(secs(3600)),
         level: Level::Debug,
         advertise: None,
+        router_timeout: RouterTimeout::DEFAULT,
     }
 }
 
@@ -109,6 +116,8 @@ impl World {
             queries: Vec::new(),
             solicited: Vec::new(),
             transmitted: Vec::new(),
+            probed: Vec::new(),
+            watched: 0,
             table: Arc::default(),
             published: 0,
             lines: Vec::new(),
@@ -116,6 +125,7 @@ impl World {
             closed: Vec::new(),
             closed_dns: Vec::new(),
             most_sockets: 0,
+            watches: false,
             next: 0,
             sockets: BTreeMap::new(),
             opened: BTreeSet::new(),
@@ -125,7 +135,12 @@ impl World {
 
     /// One of these routers, with a tunnel and its sockets: the first solicitations have left.
     pub(crate) fn up(routers: &str) -> Self {
-        let mut world = Self::new();
+        Self::up_at(secs(1000), routers)
+    }
+
+    /// The same on a machine that has run so long.
+    pub(crate) fn up_at(uptime: Duration, routers: &str) -> Self {
+        let mut world = Self { now: uptime, ..Self::new() };
         world.tell(Input::Config(config(routers)));
         world.resolver("");
         world.link("10.0.0.5");
@@ -163,19 +178,39 @@ impl World {
             }
             Action::Solicit { slot, form, bytes } => {
                 assert!(self.opened.contains(&(slot, form)), "solicits without socket");
-                assert_eq!(bytes, [133, 0, 0, 0, 0, 0, 0, 0]);
-                self.solicited.push((self.now, slot, form));
+                if bytes[0] == 135 {
+                    let router = self.routers().into_iter().find(|r| r.slot == slot).unwrap();
+                    assert_eq!(bytes[..8], [135, 0, 0, 0, 0, 0, 0, 0]);
+                    assert_eq!(bytes[8..], link_local(router.router, form).octets());
+                    self.probed.push((self.now, router.router));
+                } else {
+                    assert_eq!(bytes, [133, 0, 0, 0, 0, 0, 0, 0]);
+                    self.solicited.push((self.now, slot, form));
+                }
                 Vec::new()
             }
             Action::Transmit { to, packet } => {
                 assert!(self.by_path, "transmits without data path");
-                self.transmitted.push((self.now, to, packet));
+                if packet.get(40) == Some(&135) {
+                    let solicitation = icmp6::open(&packet).unwrap();
+                    assert_eq!((solicitation.hop_limit, solicitation.message.len()), (255, 24));
+                    assert_eq!(solicitation.message[8..], solicitation.destination.octets());
+                    assert_eq!(embedded(solicitation.destination).unwrap().0, to);
+                    self.probed.push((self.now, to.try_into().unwrap()));
+                } else {
+                    self.transmitted.push((self.now, to, packet));
+                }
                 Vec::new()
             }
             Action::Publish(table) => {
                 assert_ne!(self.table, table, "no news");
                 self.table = table;
                 self.published += 1;
+                Vec::new()
+            }
+            Action::Watch(slots) => {
+                assert!(self.by_path, "watches without data path");
+                self.watched = slots;
                 Vec::new()
             }
             Action::CloseRouter(slot) => {
@@ -206,6 +241,7 @@ impl World {
             assert!(self.sockets.len() <= MAX_DNS_SOCKETS);
             inputs.push(Owned::DnsReady(*id));
         }
+        self.watches |= request == Request::WatchTraffic;
         if request.is_answered() {
             inputs.push(Owned::Done(seq, outcome));
         }
@@ -320,6 +356,7 @@ impl World {
         self.queries.clear();
         self.solicited.clear();
         self.transmitted.clear();
+        self.probed.clear();
         self.published = 0;
         self.lines.clear();
         self.closed.clear();

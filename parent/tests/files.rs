@@ -1,0 +1,331 @@
+//! resolv.conf and hosts are followed, however they change.
+
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test panics when something is wrong"
+)]
+
+use std::fs;
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use isatapd::files::{Files, Opened};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// A folder with etc/resolv.conf and etc/hosts, or where they are to be.
+struct Lab {
+    folder: tempfile::TempDir,
+    files: Files,
+}
+
+impl Lab {
+    /// `make` sees the folder before it is watched.
+    fn new(make: impl FnOnce(&Path)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("etc")).unwrap();
+        make(folder.path());
+        let paths = ["resolv.conf", "hosts"].map(|name| folder.path().join("etc").join(name));
+        let mut files = Files::at(paths).unwrap();
+        files.open();
+        Self { folder, files }
+    }
+
+    /// What is told in `limit`, and after which time.
+    fn told(&mut self, limit: Duration) -> Option<(Opened, Duration)> {
+        let begin = Instant::now();
+        loop {
+            let now = Instant::now();
+            self.files.hear(now);
+            if let Some(opened) = self.files.changed(now) {
+                return Some((opened, begin.elapsed()));
+            }
+            let end = begin + limit;
+            if now >= end {
+                return None;
+            }
+            let next = self.files.due().unwrap_or(end).min(end);
+            let wait = next.saturating_duration_since(now) + Duration::from_millis(1);
+            let flags = if self.files.listens() { PollFlags::POLLIN } else { PollFlags::empty() };
+            let mut fds = [PollFd::new(self.files.as_fd(), flags)];
+            poll(&mut fds, PollTimeout::try_from(wait).unwrap()).unwrap();
+        }
+    }
+
+    /// The last thing that is told of resolv.conf until all is quiet.
+    fn last(&mut self) -> Option<String> {
+        let mut last = None;
+        while let Some((opened, _)) = self.told(Duration::from_millis(1500)) {
+            last = Some(text(opened.resolv_conf));
+        }
+        last
+    }
+}
+
+fn text(file: Option<std::os::fd::OwnedFd>) -> String {
+    let mut text = String::new();
+    if let Some(file) = file {
+        fs::File::from(file).read_to_string(&mut text).unwrap();
+    }
+    text
+}
+
+fn write(at: &Path, path: &str, content: &str) {
+    fs::write(at.join(path), content).unwrap();
+}
+
+/// By another file of the same name, as most programs do it.
+fn replace(at: &Path, path: &str, content: &str) {
+    write(at, "new", content);
+    fs::rename(at.join("new"), at.join(path)).unwrap();
+}
+
+fn link(at: &Path, to: &str, path: &str) {
+    let to = to.replace('@', at.to_str().unwrap());
+    symlink(to, at.join("new")).unwrap();
+    fs::rename(at.join("new"), at.join(path)).unwrap();
+}
+
+fn folder(at: &Path, path: &str) {
+    fs::create_dir_all(at.join(path)).unwrap();
+}
+
+/// How it is at first, and what happens then; the last thing that happens makes the content "new".
+type Case = (&'static str, fn(&Path), fn(&Path));
+
+const RESOLV_CONF: &str = "etc/resolv.conf";
+
+const CASES: &[Case] = &[
+    ("written", |at| write(at, RESOLV_CONF, "old"), |at| write(at, RESOLV_CONF, "new")),
+    ("made", |_| (), |at| write(at, RESOLV_CONF, "new")),
+    ("replaced", |at| write(at, RESOLV_CONF, "old"), |at| replace(at, RESOLV_CONF, "new")),
+    (
+        "replaced twice",
+        |at| write(at, RESOLV_CONF, "old"),
+        |at| {
+            replace(at, RESOLV_CONF, "between");
+            replace(at, RESOLV_CONF, "new");
+        },
+    ),
+    (
+        "removed and made again",
+        |at| write(at, RESOLV_CONF, "old"),
+        |at| {
+            fs::remove_file(at.join(RESOLV_CONF)).unwrap();
+            write(at, RESOLV_CONF, "new");
+        },
+    ),
+    (
+        "target of a link written",
+        |at| {
+            folder(at, "run/a");
+            write(at, "run/a/stub.conf", "old");
+            link(at, "../run/a/stub.conf", RESOLV_CONF);
+        },
+        |at| write(at, "run/a/stub.conf", "new"),
+    ),
+    (
+        "target of a link replaced",
+        |at| {
+            folder(at, "run/a");
+            write(at, "run/a/stub.conf", "old");
+            link(at, "@/run/a/stub.conf", RESOLV_CONF);
+        },
+        |at| replace(at, "run/a/stub.conf", "new"),
+    ),
+    (
+        "link replaced by another",
+        |at| {
+            write(at, "one", "old");
+            write(at, "two", "new");
+            link(at, "@/one", RESOLV_CONF);
+        },
+        |at| link(at, "../two", RESOLV_CONF),
+    ),
+    (
+        "link replaced by a file",
+        |at| {
+            write(at, "one", "old");
+            link(at, "@/one", RESOLV_CONF);
+        },
+        |at| replace(at, RESOLV_CONF, "new"),
+    ),
+    (
+        "file replaced by a link, whose target comes later",
+        |at| write(at, RESOLV_CONF, "old"),
+        |at| {
+            link(at, "@/run/a/b/stub.conf", RESOLV_CONF);
+            sleep(Duration::from_millis(50));
+            folder(at, "run/a/b");
+            write(at, "run/a/b/stub.conf", "new");
+        },
+    ),
+    (
+        "folder of the target comes later",
+        |at| {
+            folder(at, "run");
+            link(at, "../run/a/b/stub.conf", RESOLV_CONF);
+        },
+        |at| {
+            folder(at, "run/a/b");
+            write(at, "run/a/b/stub.conf", "new");
+        },
+    ),
+    (
+        "folder of the target comes later, full",
+        |at| {
+            folder(at, "run");
+            folder(at, "aside/b");
+            write(at, "aside/b/stub.conf", "new");
+            link(at, "../run/a/b/stub.conf", RESOLV_CONF);
+        },
+        |at| fs::rename(at.join("aside"), at.join("run/a")).unwrap(),
+    ),
+    (
+        "folder of the target removed and made again",
+        |at| {
+            folder(at, "run/a");
+            write(at, "run/a/stub.conf", "old");
+            link(at, "../run/a/stub.conf", RESOLV_CONF);
+        },
+        |at| {
+            fs::remove_dir_all(at.join("run/a")).unwrap();
+            sleep(Duration::from_millis(50));
+            folder(at, "run/a");
+            sleep(Duration::from_millis(50));
+            write(at, "run/a/stub.conf", "new");
+        },
+    ),
+    (
+        "folder above the target's replaced",
+        |at| {
+            folder(at, "run/a/b");
+            write(at, "run/a/b/stub.conf", "old");
+            folder(at, "aside/b");
+            write(at, "aside/b/stub.conf", "new");
+            link(at, "../run/a/b/stub.conf", RESOLV_CONF);
+        },
+        |at| {
+            fs::rename(at.join("run/a"), at.join("run/old")).unwrap();
+            fs::rename(at.join("aside"), at.join("run/a")).unwrap();
+        },
+    ),
+    (
+        "last link of a chain replaced",
+        |at| {
+            write(at, "one", "old");
+            write(at, "two", "new");
+            link(at, "@/one", "c");
+            link(at, "c", "b");
+            link(at, "../b", RESOLV_CONF);
+        },
+        |at| link(at, "two", "c"),
+    ),
+    (
+        "folder that is a link replaced",
+        |at| {
+            folder(at, "one");
+            folder(at, "two");
+            write(at, "one/resolv.conf", "old");
+            write(at, "two/resolv.conf", "new");
+            link(at, "@/one", "run");
+            link(at, "../run/resolv.conf", RESOLV_CONF);
+        },
+        |at| link(at, "two", "run"),
+    ),
+    (
+        "links in a circle",
+        |at| {
+            link(at, "hosts", RESOLV_CONF);
+            link(at, "resolv.conf", "etc/hosts");
+        },
+        |at| replace(at, "etc/hosts", "new"),
+    ),
+];
+
+#[test]
+fn followed_however_it_changes() {
+    for (what, before, after) in CASES {
+        let mut lab = Lab::new(before);
+        assert!(lab.told(Duration::ZERO).is_none(), "{what}: told before anything has happened");
+        let path = lab.folder.path().to_owned();
+        let change = std::thread::spawn(move || after(&path));
+        assert_eq!(lab.last().as_deref(), Some("new"), "{what}");
+        change.join().unwrap();
+        // And what comes after that.
+        let at = lab.folder.path().join(RESOLV_CONF);
+        fs::write(at, "more").unwrap();
+        let (opened, _) = lab.told(Duration::from_secs(10)).expect(what);
+        assert_eq!(text(opened.resolv_conf), "more", "{what}, then written");
+    }
+}
+
+/// A single change is told at once; what others do in the same folders is no change.
+#[test]
+fn at_once_and_nothing_else() {
+    let mut lab = Lab::new(|at| write(at, RESOLV_CONF, "nameserver 10.0.0.53\n"));
+    let at = lab.folder.path().to_owned();
+    write(&at, "etc/other", "x");
+    fs::rename(at.join("etc/other"), at.join("etc/another")).unwrap();
+    assert!(lab.told(Duration::from_millis(300)).is_none());
+    replace(&at, RESOLV_CONF, "nameserver 10.0.0.54\n");
+    let (opened, took) = lab.told(Duration::from_secs(1)).unwrap();
+    assert_eq!(opened.servers, ["10.0.0.54:53".parse().unwrap()]);
+    assert!(took < Duration::from_millis(500), "{took:?}");
+    write(&at, "etc/hosts", "10.0.0.1 isatap\n");
+    assert_eq!(text(lab.told(Duration::from_secs(1)).unwrap().0.hosts), "10.0.0.1 isatap\n");
+}
+
+/// Missing or empty for a moment is no change, for longer it is.
+#[test]
+fn what_is_gone_is_believed_after_a_second() {
+    let gone: [(_, fn(&_)); 2] = [
+        ("removed", |path: &Path| fs::remove_file(path).unwrap()),
+        ("emptied", |path: &Path| fs::write(path, "").unwrap()),
+    ];
+    for (what, gone) in gone {
+        let mut lab = Lab::new(|at| write(at, "etc/hosts", "10.0.0.1 isatap\n"));
+        let path = lab.folder.path().join("etc/hosts");
+        gone(&path);
+        assert!(lab.told(Duration::from_millis(300)).is_none(), "{what}: believed at once");
+        fs::write(&path, "10.0.0.2 isatap\n").unwrap();
+        let (opened, _) = lab.told(Duration::from_millis(300)).expect(what);
+        assert_eq!(text(opened.hosts), "10.0.0.2 isatap\n", "{what}");
+        gone(&path);
+        let (opened, took) = lab.told(Duration::from_secs(10)).expect(what);
+        assert_eq!(text(opened.hosts), "", "{what}");
+        let range = Duration::from_millis(900)..Duration::from_secs(5);
+        assert!(range.contains(&took), "{what}: after {took:?}");
+        assert!(lab.told(Duration::from_millis(1200)).is_none(), "{what}: told twice");
+    }
+}
+
+/// Changes each 10 ms are told a few times, then once a second, and the last one is told.
+#[test]
+fn a_storm_is_bounded() {
+    let mut lab = Lab::new(|at| write(at, RESOLV_CONF, "0"));
+    let at = lab.folder.path().to_owned();
+    let storm = std::thread::spawn(move || {
+        for turn in 1..=400 {
+            if turn % 3 == 0 {
+                fs::remove_file(at.join(RESOLV_CONF)).unwrap();
+            }
+            replace(&at, RESOLV_CONF, &turn.to_string());
+            sleep(Duration::from_millis(10));
+        }
+    });
+    let (mut told, mut last) = (0, String::new());
+    while let Some((opened, _)) = lab.told(Duration::from_millis(1500)) {
+        (told, last) = (told + 1, text(opened.resolv_conf));
+    }
+    storm.join().unwrap();
+    assert!((6..=12).contains(&told), "told {told} times");
+    assert_eq!(last, "400");
+}

@@ -1,0 +1,47 @@
+//! A name with more addresses than anybody needs.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use isatapd_proto::MAX_ROUTERS;
+use isatapd_tests::capture::Capture;
+use isatapd_tests::daemon::Daemon;
+use isatapd_tests::wait::{secs, wait_for};
+
+#[test]
+fn two_hundred_addresses_are_no_storm() {
+    let site = crate::site(&[]);
+    site.ip("host", "route add 10.9.0.0/16 via 10.0.0.101");
+    let addresses: Vec<_> = (1..=200).map(|n| Ipv4Addr::new(10, 9, 0, n)).collect();
+    site.dns(&addresses);
+    let sent: Arc<Mutex<Vec<(Instant, Vec<u8>)>>> = Arc::default();
+    let tell = Arc::clone(&sent);
+    let _capture = Capture::start(&site.namespace("host"), "eth0", move |frame| {
+        // IPv4 without options, protocol 41, ICMPv6, type 133.
+        let at = |place| frame.packet.get(place).copied();
+        let solicits = at(9) == Some(41) && at(26) == Some(58) && at(60) == Some(133);
+        if frame.outgoing && frame.kind == 0x0800 && solicits {
+            tell.lock().expect("sent").push((Instant::now(), frame.packet[16..20].to_vec()));
+        }
+    });
+    let daemon = Daemon::start(&site, &[]);
+    let first =
+        wait_for(secs(60), "a solicitation", || Some(sent.lock().expect("sent").first()?.0));
+    sleep((first + secs(12)).saturating_duration_since(Instant::now()));
+    let sent = sent.lock().expect("sent").clone();
+    for (at, _) in &sent {
+        // A little less than a second: they are seen later than they are sent, and not all equally.
+        let second = *at..*at + Duration::from_millis(950);
+        let count = sent.iter().filter(|(at, _)| second.contains(at)).count();
+        assert!(count <= 10, "{count} solicitations in a second");
+    }
+    let to: BTreeSet<_> = sent.iter().map(|(_, to)| to.clone()).collect();
+    assert_eq!(to.len(), MAX_ROUTERS);
+    assert_eq!(site.prl("is0").len(), MAX_ROUTERS);
+    let log = daemon.log();
+    assert!(log.contains("136 more than 64"), "{log}");
+    assert!(log.lines().count() < 20, "{log}");
+}
