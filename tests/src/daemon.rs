@@ -10,6 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::etc::Etc;
+use crate::ip;
 use crate::process::{children, is_alive};
 use crate::site::{Site, isatapd};
 use crate::wait::{poll, secs, wait_for};
@@ -25,6 +26,26 @@ impl Daemon {
     /// Starts it on the host, with these arguments after those that the site asks for.
     pub fn start(site: &Site, arguments: &[&str]) -> Self {
         Self::on(site, "host", &[site.host_arguments(), arguments].concat())
+    }
+
+    /// Starts it on the host with an attacker (`bin/hostile-child.rs`) in the child's place, of its own
+    /// only, and waits until the tunnel is as that one has it.
+    pub fn hostile(site: &Site, arguments: &[&str]) -> Self {
+        let log = log_path();
+        let arguments = [site.host_arguments(), arguments].concat();
+        let folder = std::env::var_os("ISATAPD_LIBEXECDIR").expect("ISATAPD_LIBEXECDIR");
+        // `ip netns exec` has made a mount namespace for it.
+        let script = "mount --bind \"$0\" \"$1\" && shift && exec \"$@\"";
+        let mut command = command(site, "host", &["sh", "-c", script], &log);
+        command.arg(isatapd().with_file_name("hostile-child"));
+        command.arg(Path::new(&folder).join("isatapd-child")).arg(isatapd()).args(arguments);
+        let mut daemon = Self { process: command.spawn().expect("isatapd"), log, sandboxed: None };
+        wait_for(secs(30), "a default route", || {
+            let routes = ip::default_routes(&site.namespace("host"), "is0");
+            routes.first().map(|_| ())
+        });
+        daemon.child();
+        daemon
     }
 
     /// Starts it on the host with an /etc of its own.

@@ -9,6 +9,7 @@ pub mod etc;
 pub mod expect;
 pub mod flow;
 pub mod forge;
+pub mod hostile;
 pub mod ip;
 pub mod names;
 pub mod netns;

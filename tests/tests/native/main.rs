@@ -4,6 +4,7 @@
 mod connection;
 mod dying;
 mod files;
+mod hostile;
 mod keep;
 mod leaks;
 mod name_servers;
