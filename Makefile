@@ -22,7 +22,8 @@ help:
 	@echo 'make test                      every test and check; installs what these need'
 	@echo 'make lint                      formatting, clippy, crate rules, manual pages'
 	@echo 'make fuzz                      fuzz each target (SECONDS_EACH=$(SECONDS_EACH))'
-	@echo 'make bench                     data path, router, and start and rest beside isatapd 0.9.7'
+	@echo 'make bench                     data path and router'
+	@echo 'make bench-control             what changes cost, beside isatapd 0.9.7 (ROW= for one row)'
 	@echo 'make clean                     remove what was built'
 
 # The parent starts $(LIBEXECDIR)/isatapd-child and nothing else: the path is compiled in.
@@ -85,7 +86,11 @@ bench:
 	tests/prepare
 	tests/run --bench
 
+bench-control:
+	tests/prepare
+	tests/run --bench-control $(ROW)
+
 clean:
 	$(CARGO) clean
 
-.PHONY: help build demo install uninstall test lint fuzz bench clean
+.PHONY: help build demo install uninstall test lint fuzz bench bench-control clean

@@ -5,6 +5,7 @@ use isatapd_proto::{Bounded, Event, ForeignRoute, MAX_FOREIGN, Surroundings, Uni
 use log::warn;
 
 use crate::kernel::{AnyRoute, KernelError, Netlink};
+use crate::policy::METRIC_BASE;
 use crate::run::Daemon;
 use crate::tunnel::Tunnel;
 
@@ -49,10 +50,7 @@ fn surroundings(
     broadcasts.dedup();
     let mut addresses = tunnel.foreign_addresses(netlink)?;
     addresses.sort_unstable();
-    let mut routes: Vec<_> =
-        tunnel.foreign_routes(netlink)?.into_iter().filter_map(foreign).collect();
-    routes.sort_unstable_by_key(|route| (route.destination, route.next_hop));
-    routes.dedup();
+    let routes = best(tunnel.foreign_routes(netlink)?);
     let counts = [
         ("IPv4 addresses of the host", own.len()),
         ("IPv4 broadcast addresses of the host", broadcasts.len()),
@@ -68,13 +66,22 @@ fn surroundings(
     Ok((found, counts))
 }
 
+/// In order; of those to the same destination only the kernel's choice.
+fn best(mut routes: Vec<AnyRoute>) -> Vec<ForeignRoute> {
+    routes.sort_unstable_by_key(|route| (route.destination, route.metric, route.gateway));
+    let mut routes: Vec<_> = routes.into_iter().filter_map(foreign).collect();
+    routes.dedup_by_key(|route| route.destination);
+    routes
+}
+
 /// `None`: its gateway is no ISATAP address, so nothing can be sent there (RFC 5214 section 7.1).
 fn foreign(route: AnyRoute) -> Option<ForeignRoute> {
     let next_hop = match route.gateway.map(isatap::embedded) {
         None => None,
         Some(embedded) => Some(UnicastV4::try_from(embedded?.0).ok()?),
     };
-    Some(ForeignRoute { destination: route.destination, next_hop })
+    let behind = route.metric >= METRIC_BASE;
+    Some(ForeignRoute { destination: route.destination, next_hop, behind })
 }
 
 #[cfg(test)]
@@ -96,5 +103,25 @@ mod tests {
             let hop = found.map(|f| f.next_hop.map(|hop| hop.get().to_string()));
             assert_eq!(hop, expected.map(|hop| hop.map(str::to_owned)), "{gateway:?}");
         }
+    }
+
+    #[test]
+    fn the_least_metric_is_the_kernels_choice() {
+        let route = |net: &str, router: &str, metric| AnyRoute {
+            destination: net.parse().unwrap(),
+            gateway: Some(format!("fe80::5efe:{router}").parse().unwrap()),
+            metric,
+        };
+        let all = vec![
+            route("::/0", "10.0.0.9", 4096),
+            route("2001:db8::/32", "10.0.0.1", 2048),
+            route("2001:db8::/32", "10.0.0.2", 2047),
+            route("2001:db8::/32", "10.0.0.3", 3000),
+        ];
+        let told = best(all)
+            .into_iter()
+            .map(|r| (r.destination.to_string(), r.next_hop.unwrap().to_string(), r.behind));
+        let expected = [("::/0", "10.0.0.9", true), ("2001:db8::/32", "10.0.0.2", false)];
+        assert!(told.eq(expected.map(|(net, hop, behind)| (net.into(), hop.into(), behind))));
     }
 }

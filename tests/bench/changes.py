@@ -153,7 +153,7 @@ def parent(site, turn):
 def many(site, turn):
     """Two hundred addresses, all alive, one of them a router's."""
     others = [f"10.0.0.{n}" for n in range(54, 255) if f"10.0.0.{n}" not in ROUTERS]
-    site.ip("dns", *(f"addr add {a}/32 dev eth0" for a in others))
+    site.ip("dns", *(f"addr replace {a}/32 dev eth0" for a in others))
     site.done("dns")
     site.dns(ROUTERS[0], *others)
     site.wire.waiting()

@@ -45,14 +45,15 @@ class Host(Site):
         self.probe = Probe("b-host", self.spacing)
 
     def __exit__(self, *_):
-        self.probe.end()
-        self.clear()
-        for batch in self.batches.values():
-            batch.stdin.close()
-            batch.wait()
-        self.wire.close()
-        self.inside.shutdown()
-        super().__exit__()
+        try:
+            self.probe.end()
+            self.clear()
+            for node in [*self.batches]:
+                self.done(node)
+            self.wire.close()
+            self.inside.shutdown()
+        finally:
+            super().__exit__()
 
     def move(self):
         libc = ctypes.CDLL(None, use_errno=True)
@@ -109,7 +110,7 @@ class Host(Site):
         """Has a waiting `ip` do these lines at once; the time just before."""
         if node not in self.batches:
             self.batches[node] = subprocess.Popen(["ip", "-n", f"b-{node}", "-force", "-batch", "-"], text=True,
-                                                  stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+                                                  stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=open(LOG, "a"))
         begin = time.monotonic()
         print(*lines, sep="\n", file=self.batches[node].stdin, flush=True)
         return begin
@@ -136,12 +137,16 @@ class Host(Site):
         return 2 if ":a00:66" in route or "10.0.0.102" in route else 1
 
     def die(self, n):
-        """Router n is gone from the site; the time of that."""
+        """Router n is gone from the site, and inet knows; the time just after."""
         self.ip("inet", f"route replace 2001:db8:1::/64 via 2001:db8:ffff::10{3 - n}")
-        return self.ip(f"router{n}", "link set eth0 down")
+        self.ip(f"router{n}", "link set eth0 down")
+        self.done("inet")
+        return self.done(f"router{n}")
 
     def revive(self, n):
+        self.ip("inet", "route replace 2001:db8:1::/64 via 2001:db8:ffff::101")
         self.ip(f"router{n}", "link set eth0 up")
+        self.done("inet")
         self.done(f"router{n}")
 
 
