@@ -93,6 +93,8 @@ pub struct Daemon<'a> {
     pub(crate) dns: Bucket,
     /// The PRL that the child wants, as approved.
     pub(crate) routers: Routers,
+    /// Whether the tunnel does not have it yet: that comes with the next look.
+    pub(crate) routers_are_new: bool,
     /// What we made in the kernel.
     pub(crate) tunnel: Option<Tunnel>,
     /// Whether the tunnel has a locator now. A tunnel that has lost it is kept for its return.
@@ -178,6 +180,7 @@ impl<'a> Daemon<'a> {
             changes: Bucket::new(40, Duration::from_millis(100)),
             dns: Bucket::new(256, Duration::from_millis(30)),
             routers: Routers::default(),
+            routers_are_new: false,
             tunnel: None,
             located: false,
             sockets: BTreeSet::new(),

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use isatapd_proto::{Event, Level, LogRecord, Outcome, Phase, Refusal, Request, Seq, State};
 
+use nix::errno::Errno;
+
 use crate::exit::Fatal;
 use crate::kernel::KernelError;
 use crate::policy::{Addresses, DnsSocket, Facts, Routers, Routes, TrafficWatch};
@@ -27,6 +29,10 @@ impl Daemon<'_> {
             Request::SetRouters(_) | Request::SetAddresses(_) | Request::SetRoutes(_)
         ) {
             self.changes.take(now);
+        }
+        if matches!(request, Request::SetRoutes(_)) && self.routers_are_new && !self.failed {
+            // It may have heard of a router that the tunnel does not know yet.
+            self.look(now)?;
         }
         let judged = match request {
             Request::StartupDone => {
@@ -115,6 +121,7 @@ impl Daemon<'_> {
         // A router that left has no sockets any more, even if it comes back to the same slot.
         self.sockets.retain(|wish| routers.list().contains(wish));
         self.routers = routers;
+        self.routers_are_new = true;
         self.outcome_of(result, now)
     }
 
@@ -135,6 +142,9 @@ impl Daemon<'_> {
 
     fn use_routes(&mut self, wanted: &Routes, now: Instant) -> Outcome {
         let Some(tunnel) = &mut self.tunnel else { return Outcome::Refused(Refusal::NoTunnel) };
+        if self.routers_are_new {
+            return Outcome::Failed(Errno::EAGAIN as i32);
+        }
         let result = tunnel.set_routes(&mut self.with.netlink, wanted);
         self.outcome_of(result, now)
     }

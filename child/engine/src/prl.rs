@@ -220,6 +220,13 @@ impl Prl {
         routers.filter_map(|router| router.schedule.due()).min()
     }
 
+    /// Whether none of these routers is reachable.
+    pub(crate) fn are_lost(&self, of: &[UnicastV4]) -> bool {
+        let routers = self.routers.values().filter(|router| of.contains(&router.address));
+        let mut routers = routers.peekable();
+        routers.peek().is_some() && routers.all(|router| !router.reach.is_reachable())
+    }
+
     /// The network has changed: routers that were silent may answer now.
     pub(crate) fn hurry(&mut self, now: Instant) {
         let mut routers = self.routers.values();

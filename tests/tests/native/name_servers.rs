@@ -206,12 +206,36 @@ fn members_that_come_and_go() {
     assert!(delays[2] < Duration::from_millis(50), "{delays:?}: {}", daemon.log());
 }
 
+/// The parent is slow: the new router has answered before the parent has heard of it.
+#[test]
+fn a_router_that_answers_before_it_is_known() {
+    let site = Site::ours(&[]);
+    let server = NameServer::start(&site, FIRST, good);
+    let etc = Etc::new(&site, &resolv_conf(&[FIRST]));
+    let mut daemon = Daemon::with_etc(&site, &etc, &[]);
+    await_default(&site, ROUTER1, secs(20));
+    daemon.child();
+    server.take();
+    // In less than a query waits, as the parent opens no socket for another.
+    server.say(|query| {
+        sleep(Duration::from_millis(500));
+        vec![addresses(query, &[ROUTER2], 300)]
+    });
+    let before = site.solicitations("router2");
+    daemon.signal(Signal::SIGHUP);
+    wait_for(secs(5), "the question", || (!server.take().is_empty()).then_some(()));
+    daemon.signal(Signal::SIGSTOP);
+    wait_for(secs(10), "a solicitation", || (site.solicitations("router2") > before).then_some(()));
+    // Its answer, and what the child wishes for then, take a moment.
+    sleep(Duration::from_millis(300));
+    daemon.signal(Signal::SIGCONT);
+    await_default(&site, ROUTER2, secs(5));
+}
+
 /// Nobody listens at first, so that ICMP says so; or the server is silent.
 #[test]
 fn a_name_server_that_comes() {
-    for (what, pace) in
-        [("refused", Duration::from_millis(600)), ("silent", Duration::from_millis(2300))]
-    {
+    for (what, pace) in [("refused", secs(1)), ("silent", Duration::from_millis(2300))] {
         let site = Site::ours(&[]);
         let etc = Etc::new(&site, &resolv_conf(&[FIRST]));
         let silent = NameServer::start(&site, FIRST, |_| Vec::new());

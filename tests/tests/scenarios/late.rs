@@ -74,7 +74,7 @@ fn the_address_with_a_router_by_address() {
 /// of the absence later at most, give or take a tenth.
 fn name(quiet: Duration) {
     let pace = (quiet / 32).max(Duration::from_millis(200)) * 11 / 10;
-    let limit = pace + Duration::from_millis(200);
+    let limit = pace + Duration::from_millis(500);
     late_by(quiet, "isatap", |site| site.dns(&[]), |site| site.dns(&[ROUTER1]), limit);
 }
 

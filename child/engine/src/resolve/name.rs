@@ -48,6 +48,8 @@ pub(super) struct Known {
     pub(super) addresses: Vec<UnicastV4>,
     /// The full name; `None`: from the hosts file.
     pub(super) full: Option<HostName>,
+    /// Since when they are known.
+    at: Instant,
     /// When their TTL ends.
     pub(super) fresh: Instant,
 }
@@ -114,7 +116,12 @@ impl Name {
     /// When a lookup or a query is due.
     pub(super) fn due(&self, prl: &Prl) -> Option<Instant> {
         match &self.phase {
-            Phase::Waiting(next) => next.at(|| prl.next_solicitation(self.addresses())),
+            Phase::Waiting(next) => {
+                let due = next.at(|| prl.next_solicitation(self.addresses()))?;
+                let known = self.known.as_ref().filter(|_| prl.are_lost(self.addresses()));
+                // There may be another by now.
+                Some(known.map_or(due, |known| due.min(known.at.after(LONGEST))))
+            }
             Phase::Asking(lookup) => lookup.deadline(),
         }
     }
@@ -142,7 +149,7 @@ impl Name {
             return false;
         }
         // A change of the file is told: there is nothing to look up before.
-        let changed = self.learn(cx, Known { addresses, full: None, fresh: cx.now });
+        let changed = self.learn(cx, Known { addresses, full: None, at: cx.now, fresh: cx.now });
         self.phase = Phase::Waiting(Next::OnChange);
         if changed {
             let count = self.count();
@@ -160,7 +167,8 @@ impl Name {
                     return self.failed(cx, Trouble::NoAddress, rules);
                 }
                 let fresh = cx.now.after(ttl);
-                let changed = self.learn(cx, Known { addresses, full: Some(name), fresh });
+                let changed =
+                    self.learn(cx, Known { addresses, full: Some(name), at: cx.now, fresh });
                 self.phase = Phase::Waiting(Next::fresh(cx.now, ttl, rules.refresh));
                 if changed {
                     self.log_found(cx, ttl);

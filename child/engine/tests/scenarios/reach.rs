@@ -9,7 +9,7 @@ use isatapd_proto::isatap::{UBit, link_local};
 use isatapd_proto::{Advertise, Backend, Config, Outcome, Request, RouterTimeout};
 
 use crate::advertise::advertise;
-use crate::message::{AUTONOMOUS, ON_LINK, advert, prefix, route};
+use crate::message::{AUTONOMOUS, Answer, ON_LINK, advert, prefix, route};
 use crate::world::{World, config, is_routes, secs, slot, tunnel, v4};
 
 const ROUTERS: &str = "10.0.0.1 10.0.0.2";
@@ -40,7 +40,10 @@ impl Site {
     }
 
     fn with(by_path: bool, config: Config) -> Self {
-        let mut world = World::new();
+        Self::on(World::new(), by_path, config)
+    }
+
+    fn on(mut world: World, by_path: bool, config: Config) -> Self {
         world.tell(Input::Config(config));
         world.resolver("");
         if by_path {
@@ -185,6 +188,35 @@ fn the_other_takes_over_and_the_first_comes_back() {
         assert_eq!(site.by(), Some(0), "{by_path}");
         assert!(site.world.says("router 10.0.0.1: reachable again"));
         assert!(site.world.routes().iter().all(|r| r.reachable));
+    }
+}
+
+/// A name whose only router is lost may have another by now, whatever its time to live.
+#[test]
+fn the_name_of_a_lost_router_is_looked_up() {
+    let zone = |address: &str| {
+        let records = [("r.example", address), ("s.example", "10.0.0.2")];
+        let answer = |address: &str| Answer::Addresses(vec![address.parse().unwrap()], 3600);
+        vec![records.map(|(name, address)| (name.to_owned(), answer(address))).into()]
+    };
+    for by_path in [false, true] {
+        let mut world = World::new();
+        world.servers = zone("10.0.0.1");
+        let mut site = Site::on(world, by_path, config("r.example s.example"));
+        site.traffic = true;
+        site.pass(secs(100));
+        assert!(site.world.queries.is_empty());
+        site.alive[0] = false;
+        site.pass(secs(600));
+        let asked = site.world.queries.len();
+        assert!((9..=11).contains(&asked), "{asked} queries in 10 min");
+        site.world.servers = zone("10.0.0.3");
+        site.pass(secs(60));
+        assert_eq!(site.world.routers()[0].router, v4("10.0.0.3"));
+        site.world.clear();
+        site.seen = 0;
+        site.pass(secs(600));
+        assert!(site.world.queries.is_empty(), "not lost: nobody has asked it yet");
     }
 }
 
