@@ -1,13 +1,16 @@
 //! Scenarios on the daemon's own data path and router, run as root on any kernel that has TUN: the
 //! native lane of `make test` does it, once the programs are staged.
 
+mod bursts;
 mod connection;
 mod files;
+mod idle;
 mod leaks;
 mod name_servers;
 mod peers;
 mod pmtu;
 mod start;
+mod stopped;
 mod subnets;
 
 #[path = "../scenarios/mod.rs"]
