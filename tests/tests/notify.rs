@@ -2,10 +2,12 @@
 
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
+use std::time::Instant;
 
 use isatapd_tests::netns::in_new;
+use isatapd_tests::process::{children, link};
 use isatapd_tests::site::isatapd;
-use isatapd_tests::wait::secs;
+use isatapd_tests::wait::{secs, wait_for};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -32,7 +34,37 @@ fn it_is_told_of_readiness_state_life_and_end() {
     while heard.iter().filter(|line| *line == "WATCHDOG=1").count() < 4 {
         heard.push(hear());
     }
-    kill(Pid::from_raw(daemon.id().cast_signed()), Signal::SIGTERM).expect("kill");
+    // A child that ends soon is replaced at once the first time only.
+    let parent = Pid::from_raw(daemon.id().cast_signed());
+    let mut ended = Vec::new();
+    for _ in 0..2 {
+        let next = || children(parent).into_iter().find(|child| !ended.contains(child));
+        let child = wait_for(secs(10), "a child", next);
+        wait_for(secs(10), "its program", || {
+            link(child, "exe").ends_with("isatapd-child").then_some(())
+        });
+        kill(child, Signal::SIGKILL).expect("kill");
+        ended.push(child);
+    }
+    let degraded = "STATUS=degraded: isatapd-child keeps ending; another is started after 1 s, the \
+                    tunnel stays";
+    while heard.last().is_some_and(|line| line != degraded) {
+        heard.push(hear());
+    }
+    // The third one.
+    while heard.last().is_some_and(|line| !line.starts_with("STATUS=waits: ")) {
+        heard.push(hear());
+    }
+    // It lives when it is stopped, too, as long as that does not show.
+    let child = wait_for(secs(10), "a child", || children(parent).first().copied());
+    kill(child, Signal::SIGSTOP).expect("kill");
+    let stopped = Instant::now();
+    while children(parent) == [child] {
+        heard.push(hear());
+    }
+    let took = stopped.elapsed();
+    assert!(took > secs(9) && took < secs(12), "found by the watchdog's round after {took:?}");
+    kill(parent, Signal::SIGTERM).expect("kill");
     while heard.last().is_some_and(|line| line != "STOPPING=1") {
         heard.push(hear());
     }

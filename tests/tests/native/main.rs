@@ -1,10 +1,12 @@
 //! Scenarios on the daemon's own data path and router, run as root on any kernel that has TUN: the
 //! native lane of `make test` does it, once the programs are staged.
 
+mod bursts;
 mod connection;
 mod dying;
 mod files;
 mod hostile;
+mod idle;
 mod keep;
 mod leaks;
 mod name_servers;
@@ -12,6 +14,7 @@ mod peers;
 mod pmtu;
 mod quick;
 mod start;
+mod stopped;
 mod storms;
 mod subnets;
 

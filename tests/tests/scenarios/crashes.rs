@@ -93,7 +93,7 @@ fn while_a_child_that_keeps_dying_is_waited_for_it_is_said() {
         if wait == 4 {
             break;
         }
-        wait_for(secs(wait + 2), "another child", || ctl::show(&host, "is0"));
+        wait_for(secs(wait + 10), "another child", || ctl::show(&host, "is0"));
     }
     let mut command = Command::new(ctl::isatapctl());
     command.args(["-n", "is0"]);

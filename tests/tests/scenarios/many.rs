@@ -11,13 +11,16 @@ use isatapd_tests::capture::Capture;
 use isatapd_tests::daemon::Daemon;
 use isatapd_tests::wait::{secs, wait_for};
 
+/// When, and to which IPv4 address.
+type Sent = (Instant, Vec<u8>);
+
 #[test]
 fn two_hundred_addresses_are_no_storm() {
     let site = crate::site(&[]);
     site.ip("host", "route add 10.9.0.0/16 via 10.0.0.101");
     let addresses: Vec<_> = (1..=200).map(|n| Ipv4Addr::new(10, 9, 0, n)).collect();
     site.dns(&addresses);
-    let sent: Arc<Mutex<Vec<(Instant, Vec<u8>)>>> = Arc::default();
+    let sent: Arc<Mutex<Vec<Sent>>> = Arc::default();
     let tell = Arc::clone(&sent);
     let _capture = Capture::start(&site.namespace("host"), "eth0", move |frame| {
         // IPv4 without options, protocol 41, ICMPv6, type 133.

@@ -18,6 +18,8 @@ use crate::common::{GLOBAL1, address, default_by};
 
 /// How long a child may leave the parent without answer.
 const ANSWERS_WITHIN: Duration = secs(10);
+/// So long at least it has the time.
+const NOT_YET: Duration = secs(9);
 /// To find that out, and to start another.
 const SLACK: Duration = secs(2);
 
@@ -34,7 +36,7 @@ fn replaced(stop: impl FnOnce(Pid)) {
     stays(secs(3), "the child", || is_alive(child));
     let told = Instant::now();
     daemon.signal(Signal::SIGHUP);
-    stays(ANSWERS_WITHIN - secs(1), "the tunnel, its address and its route, and the child", || {
+    stays(NOT_YET, "the tunnel, its address and its route, and the child", || {
         is_alive(child)
             && ip::link(&host, "is0").is_some_and(|l| l.index == index)
             && address(&site, GLOBAL1).is_some()

@@ -1,6 +1,7 @@
 //! Whatever comes by thousands costs no more than a few.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -24,7 +25,7 @@ fn check_rest(site: &Site, daemon: &mut Daemon) {
     let used = || processes.map(cpu_time).iter().sum::<Duration>();
     let before = used();
     sleep(secs(2));
-    let more = used() - before;
+    let more = used().saturating_sub(before);
     assert!(more <= Duration::from_millis(20), "{more:?} of CPU time in 2 s");
     site.reaches_inet();
 }
@@ -57,6 +58,12 @@ fn storm_of(signal: Signal) {
     assert_eq!(daemon.child(), child, "{}", daemon.log());
     let solicited = site.solicitations("router1") - solicited;
     let lines = daemon.log().lines().count() - lines;
+    if signal == Signal::SIGUSR1 {
+        let files: Vec<_> = dumps(&site);
+        let [(path, mode, text)] = &files[..] else { panic!("{files:?}") };
+        assert!(path.ends_with(".is0.dump") && *mode == 0o100_600, "{files:?}");
+        assert!(text.contains("router 10.0.0.101: slot 0") && text.ends_with('\n'), "{text}");
+    }
     eprintln!("{sent} times {signal}: {solicited} solicitations, {lines} lines");
     // As many as a patient operator could have caused.
     let most = if signal == Signal::SIGHUP { 7 } else { 1 };
@@ -69,6 +76,23 @@ fn storm_of(signal: Signal) {
     thread.join().expect("a thread");
     assert_eq!(status.code(), Some(0));
     assert!(took < Duration::from_millis(300), "took {took:?}");
+    assert_eq!(dumps(&site), []);
+}
+
+/// The states written to files for the host: path, mode, text.
+fn dumps(site: &Site) -> Vec<(String, u32, String)> {
+    let namespace = Path::new("/run/netns").join(site.namespace("host"));
+    let number = fs::metadata(namespace).expect("a namespace").ino();
+    let all = fs::read_dir("/run/isatapd").into_iter().flatten().flatten().map(|file| file.path());
+    let ours = all.filter(|path| {
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        name.starts_with(&format!("{number}.")) && name.contains(".dump")
+    });
+    ours.map(|path| {
+        let mode = fs::symlink_metadata(&path).expect("a file").mode();
+        (path.display().to_string(), mode, fs::read_to_string(&path).expect("text"))
+    })
+    .collect()
 }
 
 #[test]
