@@ -16,6 +16,9 @@ use crate::tunnel::Tunnel;
 /// An address that no network has (RFC 5737): the way to it is the default route.
 const NOWHERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
+/// A packet of 1280 octets, the least MTU of IPv6, in IPv4.
+const LEAST_LINK_MTU: u32 = 1300;
+
 /// A router with the kernel's way to it.
 pub(crate) type Way = (RouterWish, Option<Path>);
 
@@ -116,8 +119,8 @@ impl Daemon<'_> {
         }
     }
 
-    /// By the smallest of the links that lead to the routers; of a router, also its own.
-    pub(crate) fn tun_mtu(&mut self, choice: &Choice, ways: &[Way]) -> Result<Mtu, KernelError> {
+    /// The least MTU of the links that lead to the routers; without any, of our own.
+    pub(crate) fn link_mtu(&mut self, choice: &Choice, ways: &[Way]) -> Result<u32, KernelError> {
         let netlink = &mut self.with.netlink;
         let used = ways.iter().filter(|(wish, _)| choice.routers.contains(wish));
         let mut links: Vec<_> = used.filter_map(|(_, path)| path.map(|path| path.oif)).collect();
@@ -125,13 +128,32 @@ impl Daemon<'_> {
             let own = netlink.own_addresses()?.into_iter();
             links.extend(own.filter(|own| own.address == choice.locator.get()).map(|o| o.index));
         }
+        links.sort_unstable();
+        links.dedup();
         let mut least = None;
         for index in links {
             let mtu = netlink.link(index)?.map(|link| link.mtu);
             least = least.into_iter().chain(mtu).min();
         }
-        let method = mtu_method(self.options.pmtu_discovery);
-        Ok(tun_mtu(self.options.mtu, method, least.unwrap_or_default()))
+        Ok(least.unwrap_or_default())
+    }
+
+    /// Of a TUN interface, where the links have this MTU.
+    pub(crate) fn tun_mtu(&self, link_mtu: u32) -> Mtu {
+        tun_mtu(self.options.mtu, mtu_method(self.options.pmtu_discovery), link_mtu)
+    }
+
+    /// Says so if a link is too small for the least packet that IPv6 must carry, when that is news.
+    pub(crate) fn say_link_mtu(&mut self, link_mtu: u32) {
+        let is_small = link_mtu < LEAST_LINK_MTU;
+        if is_small && !self.said.small_link {
+            let name = &self.options.name;
+            warn!(
+                "{name}: a link to the routers has an MTU of {link_mtu}: packets of IPv6 up to 1280 \
+                 octets are sent in IPv4 fragments"
+            );
+        }
+        self.said.small_link = is_small;
     }
 
     fn say_backend(&mut self, backend: Backend, reason: &'static str, now: Instant) {

@@ -11,6 +11,7 @@ pub mod control;
 pub mod daemon;
 mod decide;
 pub mod device;
+pub mod dump;
 mod ending;
 pub mod exit;
 pub mod files;

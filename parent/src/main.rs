@@ -11,6 +11,7 @@ use isatapd::cli::{self, BackendChoice, Options, Stop};
 use isatapd::control::Control;
 use isatapd::daemon::{self, Process, Readiness};
 use isatapd::device::mtu_method;
+use isatapd::dump::Dump;
 use isatapd::exit::{Exit, Fatal};
 use isatapd::files::Files;
 use isatapd::forwarding::Forwarding;
@@ -82,6 +83,7 @@ fn serve(options: Options, kept: &Kept, readiness: &mut Option<Readiness>) -> Re
     // P6: nobody else serves this name here; the control socket and the pid file.
     let _lock = Lock::take(&options.name)?;
     let control = Control::open(&options.name)?;
+    let dump = Dump::new(&options.name).map_err(os(Lock::FOLDER))?;
     let pid_file = options.pid_file.as_deref().map(PidFile::create).transpose()?;
     // P8: the kernel; what a predecessor left is taken over.
     let (netlink, monitor, has) = open_kernel(&options)?;
@@ -108,6 +110,7 @@ fn serve(options: Options, kept: &Kept, readiness: &mut Option<Readiness>) -> Re
         monitor,
         files,
         control,
+        dump,
         signals,
         notify,
         plan,
@@ -174,11 +177,8 @@ fn paths(options: &Options) -> Paths {
         // The socket of syslog counts from Landlock's ninth version on.
         write: [SETTINGS, "/dev/log"].map(PathBuf::from).into(),
         devices: vec![TUN_DEVICE.into()],
-        remove: [Path::new(Lock::FOLDER)]
-            .into_iter()
-            .chain(pid_folder)
-            .map(PathBuf::from)
-            .collect(),
+        make: vec![Lock::FOLDER.into()],
+        remove: pid_folder.map(PathBuf::from).into_iter().collect(),
         connect: vec![53],
     }
 }

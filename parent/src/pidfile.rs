@@ -117,7 +117,8 @@ impl Drop for PidFile {
     }
 }
 
-fn remove(folder: &OwnedFd, name: &OsStr, file: &File) {
+/// Removes the file of that name if it is this one.
+pub(crate) fn remove(folder: &OwnedFd, name: &OsStr, file: &File) {
     if is_in_place(folder, name, file)
         && let Err(errno) = unlinkat(folder, name, UnlinkatFlags::NoRemoveDir)
     {

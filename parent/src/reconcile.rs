@@ -10,7 +10,7 @@ use nix::errno::Errno;
 
 use crate::decide::Lack;
 use crate::exit::{Exit, Fatal};
-use crate::kernel::{KernelError, Link, TunnelSpec, forwards};
+use crate::kernel::{KernelError, Kind, Link, TunnelSpec, forwards, ipv6_is_off};
 use crate::run::Daemon;
 use crate::sockets::{self, Protocol41};
 use crate::tunnel::{Found, Tunnel};
@@ -39,6 +39,7 @@ impl Daemon<'_> {
         match self.follow(now) {
             Ok(found) => {
                 self.lacks(None);
+                self.said.error = None;
                 self.failed = found != Found::Whole;
                 self.ready()
             }
@@ -72,7 +73,11 @@ impl Daemon<'_> {
 
     fn try_again(&mut self, error: &KernelError, now: Instant) {
         let seconds = AGAIN_AFTER_ERROR.as_secs();
-        error!("{error}; tried again in {seconds} s, or when something changes");
+        let line = error.to_string();
+        if self.said.error.as_ref() != Some(&line) {
+            error!("{line}; tried again each {seconds} s, and when something changes");
+            self.said.error = Some(line);
+        }
         self.failed = true;
         self.look_by(now.checked_add(AGAIN_AFTER_ERROR));
     }
@@ -113,10 +118,12 @@ impl Daemon<'_> {
         let only = self.underlay()?;
         let (choice, backend, ways) = self.choose(only, now)?;
         self.say_left_out(&choice, now);
+        let link_mtu = self.link_mtu(&choice, &ways)?;
+        self.say_link_mtu(link_mtu);
         let mtu = match backend {
             Backend::Kernel => self.options.mtu,
             Backend::Tun => {
-                let mtu = self.tun_mtu(&choice, &ways)?;
+                let mtu = self.tun_mtu(link_mtu);
                 self.say_mtu(mtu);
                 Some(mtu)
             }
@@ -173,8 +180,13 @@ impl Daemon<'_> {
         now: Instant,
     ) -> Result<(bool, Found), Lack> {
         let netlink = &mut self.with.netlink;
+        let mut was = Found::Whole;
         if let Some(tunnel) = &mut self.tunnel {
             let found = tunnel.restore(netlink, self.tunnel_changed)?;
+            if found == Found::Off {
+                let name = tunnel.name().to_string();
+                return Err(self.ipv6_is_off(&name, now));
+            }
             self.tunnel_changed = false;
             if found != Found::Gone && backend == Backend::Tun && !tunnel.is_tun() {
                 return Ok((self.move_to_tun(spec, found)?, found));
@@ -185,10 +197,22 @@ impl Daemon<'_> {
             warn!("{}: was deleted by somebody; made again", self.options.name);
             self.tunnel = None;
             self.with.monitor.set_tunnel(None);
+            was = found;
         }
         let (name, locator) = (self.options.name.clone(), spec.local);
         // What is there under this name a predecessor left, or it is somebody else's.
         let left = netlink.find_link(&name)?.filter(Link::is_our_tunnel);
+        let stays = |link: &&Link| {
+            matches!(
+                (&link.kind, backend),
+                (Kind::Sit(_), Backend::Kernel) | (Kind::Tun, Backend::Tun)
+            )
+        };
+        let interface = left.as_ref().filter(stays).map_or("default", |_| name.as_str());
+        if ipv6_is_off(interface) {
+            return Err(self.ipv6_is_off(interface, now));
+        }
+        let netlink = &mut self.with.netlink;
         let taken_over = match &left {
             Some(link) => Tunnel::adopt(netlink, &self.with.prl, link, spec.clone(), backend)?,
             None => None,
@@ -210,7 +234,13 @@ impl Daemon<'_> {
         info!("{name}: tunnel {how}, locator {locator}, MTU {mtu}");
         self.with.monitor.set_tunnel(Some(tunnel.index()));
         self.tunnel = Some(tunnel);
-        Ok((true, Found::Whole))
+        Ok((true, was))
+    }
+
+    /// Nothing tells when it is on again.
+    fn ipv6_is_off(&mut self, interface: &str, now: Instant) -> Lack {
+        self.look_by(now.checked_add(AGAIN_AFTER_ERROR));
+        Lack::Waits(format!("IPv6 is switched off: net.ipv6.conf.{interface}.disable_ipv6 is set"))
     }
 
     /// True if what was on it is gone or of no use.

@@ -20,6 +20,7 @@ use crate::child::Child;
 use crate::cli::Options;
 use crate::control::Control;
 use crate::daemon::Readiness;
+use crate::dump::Dump;
 use crate::exit::{Exit, Fatal};
 use crate::files::{Files, Opened};
 use crate::forwarding::Forwarding;
@@ -59,6 +60,8 @@ pub struct Resources {
     pub files: Files,
     /// For the operator's tools; the child serves it.
     pub control: Control,
+    /// Where the state goes that SIGUSR1 asks for.
+    pub dump: Dump,
     /// SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGCHLD.
     pub signals: SignalFd,
     /// Who manages us.
@@ -144,7 +147,11 @@ pub(crate) struct Said {
     pub(crate) no_forwarding: bool,
     pub(crate) backend: Option<String>,
     pub(crate) sit: bool,
+    /// What the kernel refused at the last look.
+    pub(crate) error: Option<String>,
     pub(crate) mtu: bool,
+    pub(crate) small_link: bool,
+    pub(crate) too_many: bool,
 }
 
 impl<'a> Daemon<'a> {
@@ -260,7 +267,7 @@ impl<'a> Daemon<'a> {
             self.settled_at,
             self.ends_by,
             self.reload.due(now),
-            self.dump.due(now),
+            self.dump.due(now).filter(|_| self.can_dump()),
             self.tunnel.as_ref().and_then(Tunnel::inherited_until),
             self.child_due(now),
             self.with.notify.due(),
@@ -330,8 +337,8 @@ impl<'a> Daemon<'a> {
             self.look_soon(now);
             self.tell(&Event::Command(Command::Reload), Vec::new());
         }
-        if self.dump.take(now) {
-            self.tell(&Event::Command(Command::Dump), Vec::new());
+        if self.can_dump() && self.dump.take(now) {
+            self.ask_state();
         }
     }
 
@@ -342,10 +349,12 @@ impl<'a> Daemon<'a> {
                 self.network_changed |= changes.links || changes.ipv4 || changes.overrun;
                 self.tunnel_changed |= changes.tunnel || changes.overrun;
                 // A link that has come up takes a moment to carry packets; what leaves before is lost.
-                if changes.links && self.quiet_until.is_none_or(|at| at <= now) {
+                // What else comes of that, as its routes, has to wait too.
+                let quiet = self.quiet_until.is_some_and(|at| at > now);
+                if changes.links && !quiet {
                     self.quiet_until = now.checked_add(SETTLE);
                 }
-                if changes.ipv4 && !changes.links {
+                if changes.ipv4 && !changes.links && !quiet {
                     self.look_at_once(now);
                 } else {
                     self.look_soon(now);

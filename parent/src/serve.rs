@@ -64,6 +64,10 @@ impl Daemon<'_> {
                 self.log_line(&record, now);
                 Ok(Outcome::Done)
             }
+            Request::Dump { text, last } => {
+                self.take_state(&text, last, now);
+                Ok(Outcome::Done)
+            }
             Request::Pong => Ok(Outcome::Done),
         };
         Ok(judged.unwrap_or_else(|refusal| {

@@ -209,6 +209,7 @@ impl Daemon<'_> {
         // What it had still to say comes first.
         while self.child.is_some() && matches!(self.hear_rest(now), Ok(true)) {}
         let Some(child) = self.child.take() else { return Ok(()) };
+        self.ask_state_anew();
         let pid = child.pid();
         let last_words = self.restart.last_words.take();
         let how = last_words.map_or_else(|| how.to_owned(), |words| format!("{words} ({how})"));

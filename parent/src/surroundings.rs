@@ -1,9 +1,11 @@
 //! What the data path goes by that is not of our making: told to the child when it changes.
 
 use isatapd_proto::isatap;
-use isatapd_proto::{Bounded, Event, ForeignRoute, Surroundings, UnicastV4};
+use isatapd_proto::{Bounded, Event, ForeignRoute, MAX_FOREIGN, Surroundings, UnicastV4};
+use log::warn;
 
 use crate::kernel::{AnyRoute, KernelError, Netlink};
+use crate::policy::METRIC_BASE;
 use crate::run::Daemon;
 use crate::tunnel::Tunnel;
 
@@ -13,7 +15,13 @@ impl Daemon<'_> {
         let Some(tunnel) = self.tunnel.as_ref().filter(|tunnel| tunnel.is_tun()) else {
             return Ok(());
         };
-        let found = surroundings(tunnel, &mut self.with.netlink)?;
+        let (found, counts) = surroundings(tunnel, &mut self.with.netlink)?;
+        if let Some((what, count)) = too_many(counts)
+            && !std::mem::replace(&mut self.said.too_many, true)
+        {
+            let name = tunnel.name();
+            warn!("{name}: {count} {what}: its checks know only the first {MAX_FOREIGN}");
+        }
         if self.surroundings.as_ref() != Some(&found) {
             self.tell(&Event::Surroundings(found.clone()), Vec::new());
             self.surroundings = Some(found);
@@ -22,25 +30,48 @@ impl Daemon<'_> {
     }
 }
 
-fn surroundings(tunnel: &Tunnel, netlink: &mut Netlink) -> Result<Surroundings, KernelError> {
+/// How many there are of each kind.
+type Counts = [(&'static str, usize); 4];
+
+fn too_many(counts: Counts) -> Option<(&'static str, usize)> {
+    counts.into_iter().find(|(_, count)| *count > MAX_FOREIGN)
+}
+
+fn surroundings(
+    tunnel: &Tunnel,
+    netlink: &mut Netlink,
+) -> Result<(Surroundings, Counts), KernelError> {
     let host = netlink.own_addresses()?;
     let locator = tunnel.spec().local.get();
     let others = host.iter().map(|own| own.address).filter(|address| *address != locator);
+    let own: Vec<_> = [locator].into_iter().chain(others).collect();
     let mut broadcasts: Vec<_> = host.iter().filter_map(|own| own.broadcast).collect();
     broadcasts.sort_unstable();
     broadcasts.dedup();
     let mut addresses = tunnel.foreign_addresses(netlink)?;
     addresses.sort_unstable();
-    let mut routes: Vec<_> =
-        tunnel.foreign_routes(netlink)?.into_iter().filter_map(foreign).collect();
-    routes.sort_unstable_by_key(|route| (route.destination, route.next_hop));
-    routes.dedup();
-    Ok(Surroundings {
-        own: Bounded::first_of([locator].into_iter().chain(others)),
+    let routes = best(tunnel.foreign_routes(netlink)?);
+    let counts = [
+        ("IPv4 addresses of the host", own.len()),
+        ("IPv4 broadcast addresses of the host", broadcasts.len()),
+        ("addresses of others on it", addresses.len()),
+        ("routes of others through it", routes.len()),
+    ];
+    let found = Surroundings {
+        own: Bounded::first_of(own),
         broadcasts: Bounded::first_of(broadcasts),
         addresses: Bounded::first_of(addresses),
         routes: Bounded::first_of(routes),
-    })
+    };
+    Ok((found, counts))
+}
+
+/// In order; of those to the same destination only the kernel's choice.
+fn best(mut routes: Vec<AnyRoute>) -> Vec<ForeignRoute> {
+    routes.sort_unstable_by_key(|route| (route.destination, route.metric, route.gateway));
+    let mut routes: Vec<_> = routes.into_iter().filter_map(foreign).collect();
+    routes.dedup_by_key(|route| route.destination);
+    routes
 }
 
 /// `None`: its gateway is no ISATAP address, so nothing can be sent there (RFC 5214 section 7.1).
@@ -49,7 +80,8 @@ fn foreign(route: AnyRoute) -> Option<ForeignRoute> {
         None => None,
         Some(embedded) => Some(UnicastV4::try_from(embedded?.0).ok()?),
     };
-    Some(ForeignRoute { destination: route.destination, next_hop })
+    let behind = route.metric >= METRIC_BASE;
+    Some(ForeignRoute { destination: route.destination, next_hop, behind })
 }
 
 #[cfg(test)]
@@ -71,5 +103,25 @@ mod tests {
             let hop = found.map(|f| f.next_hop.map(|hop| hop.get().to_string()));
             assert_eq!(hop, expected.map(|hop| hop.map(str::to_owned)), "{gateway:?}");
         }
+    }
+
+    #[test]
+    fn the_least_metric_is_the_kernels_choice() {
+        let route = |net: &str, router: &str, metric| AnyRoute {
+            destination: net.parse().unwrap(),
+            gateway: Some(format!("fe80::5efe:{router}").parse().unwrap()),
+            metric,
+        };
+        let all = vec![
+            route("::/0", "10.0.0.9", 4096),
+            route("2001:db8::/32", "10.0.0.1", 2048),
+            route("2001:db8::/32", "10.0.0.2", 2047),
+            route("2001:db8::/32", "10.0.0.3", 3000),
+        ];
+        let told = best(all)
+            .into_iter()
+            .map(|r| (r.destination.to_string(), r.next_hop.unwrap().to_string(), r.behind));
+        let expected = [("::/0", "10.0.0.9", true), ("2001:db8::/32", "10.0.0.2", false)];
+        assert!(told.eq(expected.map(|(net, hop, behind)| (net.into(), hop.into(), behind))));
     }
 }

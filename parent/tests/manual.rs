@@ -9,6 +9,7 @@ use isatapd::cli::{Stop, command, parse};
 use isatapd::exit::Exit;
 
 const PAGE: &str = include_str!("../../man/isatapd.8");
+const UNIT: &str = include_str!("../../dist/isatapd.service");
 
 /// One option: short if it has that, long, and whether it takes a value.
 type Flag = (Option<char>, String, bool);
@@ -75,7 +76,7 @@ fn synopsis() -> (BTreeSet<char>, BTreeSet<String>) {
 
 #[test]
 fn the_options_are_the_same() {
-    assert_eq!(parser().len(), 24);
+    assert_eq!(parser().len(), 25);
     assert_eq!(help(), parser());
     assert_eq!(page(), parser());
     let (letters, long) = synopsis();
@@ -116,4 +117,17 @@ fn every_exit_status_is_there() {
     ];
     let known: Vec<_> = [0].into_iter().chain(known.map(Exit::code)).collect();
     assert_eq!(listed, known.iter().map(ToString::to_string).collect::<Vec<_>>());
+}
+
+/// What systemd does not start again, and what the manual page says is in vain.
+#[test]
+fn the_unit_and_the_manual_page_agree_on_what_trying_again_does_not_change() {
+    fn numbers(lines: &str, begin: &str) -> BTreeSet<u8> {
+        let line = lines.lines().find_map(|line| line.strip_prefix(begin)).unwrap();
+        line.split([' ', ',', '.']).filter_map(|word| word.parse().ok()).collect()
+    }
+    let vain = numbers(UNIT, "RestartPreventExitStatus=");
+    assert_eq!(vain, numbers(PAGE, "A status that trying again does not change is "));
+    let own = [Exit::Usage, Exit::NoUser, Exit::Unavailable, Exit::NoPermission];
+    assert_eq!(vain, own.map(Exit::code).into());
 }

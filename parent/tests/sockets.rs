@@ -14,7 +14,7 @@ use std::io::{IoSliceMut, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use isatapd::sockets::{dns_socket, router_socket};
+use isatapd::sockets::{dns_socket, router_socket, traffic_socket};
 use isatapd_proto::Transport;
 use namespace::{index_of, ip_batch, namespace};
 use nix::errno::Errno;
@@ -26,6 +26,9 @@ use nix::sys::socket::{
 };
 
 const RA: [u8; 16] = [134, 0, 0, 0, 64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0];
+/// Of fe80::a.
+const NA: [u8; 24] =
+    [136, 0, 0, 0, 0x40, 0, 0, 0, 0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x0a];
 const RS: [u8; 8] = [133, 0, 0, 0, 0, 0, 0, 0];
 
 fn is_close_on_exec_and_non_blocking(fd: &OwnedFd) -> bool {
@@ -98,7 +101,7 @@ fn a_router_socket_hears_its_router_and_nobody_else() {
             assert_eq!(poll(&mut ready, PollTimeout::from(5000_u16)), Ok(1), "nothing arrives");
             // Neighbour solicitations come too.
             let (arrived, _) = receive(&witness).unwrap();
-            if matches!(arrived[0], 133 | 134) {
+            if matches!(arrived[0], 133 | 134) || arrived[0] == packet[0] {
                 break arrived;
             }
         };
@@ -116,11 +119,16 @@ fn a_router_socket_hears_its_router_and_nobody_else() {
         ("fe80::a", "far0", "tun0", 64, &RA),
         ("fe80::a", "far0", "tun0", 255, &RS),
         ("fe80::a", "far0", "tun0", 255, &coded),
+        ("fe80::b", "far0", "tun0", 255, &NA),
+        ("fe80::a", "far0", "tun0", 64, &NA),
     ] {
         advertise(from, far, near, hop_limit, packet);
         let got = receive(&ours);
         assert_eq!(got, Err(Errno::EAGAIN), "{from} {far} {hop_limit} {packet:?}");
     }
+
+    advertise("fe80::a", "far0", "tun0", 255, &NA);
+    assert_eq!(receive(&ours).unwrap().0[0], 136);
 
     // And what is sent goes there, as RFC 4861 wants it.
     let peer = peer("fe80::a", "far0", 255);
@@ -141,6 +149,45 @@ fn a_router_socket_needs_the_tunnel() {
     // No address there, so no source.
     let error = router_socket(lo, "fe80::1".parse().unwrap()).unwrap_err();
     assert_eq!(error.to_string(), "router fe80::1: cannot open a socket: Network is unreachable");
+}
+
+#[test]
+fn a_traffic_socket_tells_of_what_a_router_is_to_forward() {
+    namespace();
+    ip_batch(
+        "link add tun0 type veth peer name far0
+        link set tun0 addrgenmode none
+        link set far0 addrgenmode none
+        link set far0 address 02:00:00:00:00:0a
+        link set tun0 address 02:00:00:00:00:01
+        link set tun0 up
+        link set far0 up
+        address add fe80::1/64 dev tun0 nodad
+        address add 2001:db8::1/64 dev tun0 nodad
+        address add fe80::a/64 dev far0 nodad
+        address add 2001:db8:1::a/64 dev far0 nodad
+        route add 2001:db8::1 dev far0
+        neighbour add fe80::a dev tun0 lladdr 02:00:00:00:00:0a
+        neighbour add 2001:db8::a dev tun0 lladdr 02:00:00:00:00:0a
+        neighbour add 2001:db8::1 dev far0 lladdr 02:00:00:00:00:01",
+    );
+    let ours = traffic_socket(index_of("tun0")).unwrap();
+    assert!(is_close_on_exec_and_non_blocking(&ours));
+    let is_readable = || {
+        let mut ready = [PollFd::new(ours.as_fd(), PollFlags::POLLIN)];
+        poll(&mut ready, PollTimeout::ZERO).unwrap() == 1
+    };
+    // What is sent is shown before send(2) returns, and with a veth received too.
+    for (from, interface, to, readable) in [
+        ("fe80::1", "tun0", "fe80::a", false),
+        ("fe80::1", "tun0", "ff02::2", false),
+        ("2001:db8:1::a", "far0", "2001:db8::1", false),
+        ("2001:db8::1", "tun0", "2001:db8::a", true),
+    ] {
+        let peer = peer(from, interface, 255);
+        sendto(peer.as_raw_fd(), &RS, &scoped(to, interface), MsgFlags::empty()).unwrap();
+        assert_eq!(is_readable(), readable, "{from} {to}");
+    }
 }
 
 #[test]

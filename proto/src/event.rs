@@ -179,6 +179,8 @@ pub struct ForeignRoute {
     pub destination: Ipv6Net,
     /// The IPv4 address that its gateway embeds; `None`: it has no gateway.
     pub next_hop: Option<UnicastV4>,
+    /// Whether its metric is above those of ours.
+    pub behind: bool,
 }
 
 /// What the operator asks for.
@@ -186,7 +188,7 @@ pub struct ForeignRoute {
 pub enum Command {
     /// Look all names up again and solicit all routers (0.9.7: SIGHUP).
     Reload,
-    /// Write the state to the log (rtsold: SIGUSR1).
+    /// Write the state to the log, and tell it by `Request::Dump` (rtsold: SIGUSR1).
     Dump,
     /// The end is near: a router says so to its hosts, then reports `State::Finished`.
     Stop,

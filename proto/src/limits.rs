@@ -35,5 +35,7 @@ pub const MAX_DNS_SOCKETS: usize = 8;
 pub const MAX_FILE: usize = 65_536;
 /// Octets of one log line of the child.
 pub const MAX_LOG: usize = 512;
+/// Octets of one piece of the state as text; all of it has 257 lines at most.
+pub const MAX_DUMP_PIECE: usize = 4096;
 /// Octets of a host name in text (RFC 1035 section 2.3.4: 255 in wire format).
 pub const MAX_NAME: usize = 253;

@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::isatap::UBit;
 use crate::{
-    Bounded, DnsId, Lifetime, LogRecord, MAX_ADDRESSES, MAX_ROUTERS, MAX_ROUTES, Mtu, OnLinkPrefix,
-    Preference, RouteDestination, Seq, ServerIndex, Slot, Transport, UnicastV4,
+    Bounded, DnsId, Lifetime, LogRecord, MAX_ADDRESSES, MAX_DUMP_PIECE, MAX_ROUTERS, MAX_ROUTES,
+    Mtu, OnLinkPrefix, Preference, RouteDestination, Seq, ServerIndex, Slot, Text, Transport,
+    UnicastV4,
 };
 
 /// One message up. It never carries a descriptor.
@@ -42,6 +43,13 @@ pub enum Request {
     Report(State),
     /// A line for the log.
     Log(LogRecord),
+    /// The state as text, after `Command::Dump`: lines, each with its end.
+    Dump {
+        /// They follow those of the pieces before.
+        text: Text<MAX_DUMP_PIECE>,
+        /// No piece follows.
+        last: bool,
+    },
     /// The answer to `Event::Ping`, once all threads have heard what came before it.
     Pong,
     /// Kernel backend: tell of the next packet that goes by a router, once, by `Event::Traffic`. Void
@@ -52,7 +60,10 @@ pub enum Request {
 impl Request {
     /// Whether a `Done` follows.
     pub const fn is_answered(&self) -> bool {
-        !matches!(self, Self::Report(_) | Self::Log(_) | Self::Pong | Self::WatchTraffic)
+        !matches!(
+            self,
+            Self::Report(_) | Self::Log(_) | Self::Dump { .. } | Self::Pong | Self::WatchTraffic
+        )
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Paths {
     pub write: Vec<PathBuf>,
     /// Devices to open.
     pub devices: Vec<PathBuf>,
+    /// Folders to make, write and remove files in.
+    pub make: Vec<PathBuf>,
     /// Folders to remove files from.
     pub remove: Vec<PathBuf>,
     /// TCP ports to connect to.
@@ -56,6 +58,8 @@ pub(crate) fn allow(paths: &Paths, program: &Program) -> Result<ABI, ConfineErro
     rules = add_paths(rules, &paths.write, write)?;
     let device = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev;
     rules = add_paths(rules, &paths.devices, device)?;
+    let make = AccessFs::MakeReg | AccessFs::WriteFile | AccessFs::RemoveFile;
+    rules = add_paths(rules, &paths.make, make)?;
     rules = add_paths(rules, &paths.remove, AccessFs::RemoveFile.into())?;
     for port in &paths.connect {
         rules = rules.add_rule(NetPort::new(*port, AccessNet::ConnectTcp))?;

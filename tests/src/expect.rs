@@ -29,6 +29,8 @@ pub const METRIC_HIGH: u64 = 2048;
 pub const METRIC_MEDIUM: u64 = 2048 + 64;
 /// See [`METRIC_HIGH`].
 pub const METRIC_LOW: u64 = 2048 + 128;
+/// What is added to each of these while the router is lost.
+pub const METRIC_LOST: u64 = 192;
 /// Slots: 0 to 63.
 pub const SLOTS: u64 = 64;
 

@@ -116,6 +116,18 @@ pub fn solicitation(from: Ipv4Addr, to: Ipv4Addr) -> Vec<u8> {
     packet((from, to), (from6, to6), 255, &message)
 }
 
+/// Sends a solicited Neighbor Advertisement (RFC 4861 section 4.4) of `router` to a host, from
+/// another IPv4 address.
+pub fn neighbour_advert(namespace: &str, from: Ipv4Addr, router: Ipv4Addr, to: Ipv4Addr) {
+    let (from6, to6) = (isatap(router), isatap(to));
+    let mut message = vec![136, 0, 0, 0, 0x60, 0, 0, 0];
+    message.extend(from6.octets());
+    let sum = checksum(from6, to6, &message);
+    message[2..4].copy_from_slice(&sum.to_be_bytes());
+    let packet = packet((from, to), (from6, to6), 255, &message);
+    within(namespace, || send(&packet, to)).expect("send a forged advertisement");
+}
+
 /// Both headers, from the first to the second of each pair, and an ICMPv6 message.
 fn packet(
     outer: (Ipv4Addr, Ipv4Addr),

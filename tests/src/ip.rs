@@ -19,6 +19,11 @@ pub fn run(namespace: &str, arguments: &str) -> String {
     out
 }
 
+/// Whether `ip ARGUMENTS` succeeds in a namespace.
+pub fn succeeds(namespace: &str, arguments: &str) -> bool {
+    ip(namespace, arguments).0
+}
+
 fn ip(namespace: &str, arguments: &str) -> (bool, String, String) {
     let output = within(namespace, || Command::new("ip").args(arguments.split(' ')).output());
     let output = output.expect("ip");

@@ -21,6 +21,18 @@ pub fn status(pid: Pid, key: &str) -> String {
         .join(" ")
 }
 
+/// How often its threads have had a processor.
+pub fn switches(pid: Pid) -> u64 {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("threads");
+    let statuses =
+        threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("status")).ok());
+    let counts = |status: String| {
+        let lines = status.lines().filter_map(|line| line.split_once("ctxt_switches:"));
+        lines.map(|(_, count)| count.trim().parse::<u64>().expect("a count")).sum::<u64>()
+    };
+    statuses.map(counts).sum()
+}
+
 /// A set of capabilities: `CapEff` and the like.
 pub fn capabilities(pid: Pid, set: &str) -> u64 {
     u64::from_str_radix(&status(pid, set), 16).expect("a hexadecimal set")
@@ -85,17 +97,6 @@ pub fn cpu_time(pid: Pid) -> Duration {
     // proc_pid_stat(5): utime and stime are fields 14 and 15, and this begins with the third.
     let ticks = rest.split(' ').skip(11).take(2).map(|n| n.parse::<u64>().expect("a number"));
     Duration::from_millis(ticks.sum::<u64>() * 10)
-}
-
-/// How often the threads of a process were switched to and from.
-pub fn switches(pid: Pid) -> u64 {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("threads").flatten();
-    let counts = tasks.map(|task| {
-        let status = fs::read_to_string(task.path().join("status")).expect("status");
-        let lines = status.lines().filter_map(|line| line.split_once("_ctxt_switches:"));
-        lines.map(|(_, n)| n.trim().parse::<u64>().expect("a number")).sum::<u64>()
-    });
-    counts.sum()
 }
 
 /// Runs a command to its end, or asks it to end after `limit`; what it wrote.

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::os::unix::fs::PermissionsExt;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -13,6 +13,7 @@ use isatapd_tests::netns::in_new;
 use isatapd_tests::process::output;
 use isatapd_tests::site::isatapd;
 use isatapd_tests::wait::{secs, wait_for};
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -50,7 +51,7 @@ fn every_option_is_accepted() {
     let folder = tempfile::tempdir().expect("a folder");
     let pid_file = folder.path().join("isatapd.pid");
     let pid_file = pid_file.to_str().expect("UTF-8");
-    let cases: [&[&str]; 18] = [
+    let cases: [&[&str]; 20] = [
         &[],
         &["10.0.0.101", "isatap.example.com"],
         &["-n", "is7", "-l", "eth0", "-m", "1280", "-t", "64", "-i", "300", "-D", "120", "isatap"],
@@ -65,6 +66,8 @@ fn every_option_is_accepted() {
         &["-r", "10.0.0.1", "-r", "10.0.0.2", "10.0.0.3"],
         &["-p", pid_file],
         &["--pid", pid_file],
+        &["-k"],
+        &["--keep"],
         &["-v", "-q", "--verbose", "--quiet"],
         &["--backend", "auto", "--locator", "auto"],
         &["--backend", "tun", "--locator", "10.0.0.1", "-N", "-m", "1480"],
@@ -211,6 +214,43 @@ fn users() {
     let root = with(&["--user", "root"]);
     assert!(matches!(root.status.code(), Some(64..=78)), "{}", root.status);
     expect::one_line(&text(&root.stderr), &["root"]);
+}
+
+#[test]
+fn a_pid_file_in_the_way() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, victim) = (folder.path().join("isatapd.pid"), folder.path().join("victim"));
+    let name = path.to_str().expect("UTF-8");
+    fs::write(&victim, "precious").expect("a file");
+    let refuse = |why: &str| {
+        refused(&with(&["-p", name]), status::CANNOT_CREATE, &[name, why]);
+        assert_eq!(fs::read_to_string(&victim).expect("a file"), "precious");
+        fs::remove_file(&path).expect("what is in the way is left there");
+    };
+    symlink(&victim, &path).expect("a link");
+    refuse("symbolic link");
+    fs::hard_link(&victim, &path).expect("a link");
+    refuse("hard link");
+    for folder in ["/sys", "/nonexistent"] {
+        let path = format!("{folder}/isatapd.pid");
+        refused(&with(&["-p", &path]), status::CANNOT_CREATE, &[&path]);
+    }
+    // One left by a crash, though it is longer than what is written; held by another as 0.9.7 does.
+    let mut file = fs::File::create(&path).expect("a file");
+    file.write_all(b"4194303\nand more\n").expect("a file");
+    assert_eq!(with(&["-p", name]).status.code(), Some(0));
+    let mut file = fs::File::create(&path).expect("a file");
+    file.write_all(b"4194303\n").expect("a file");
+    let whole = libc::flock {
+        l_type: i16::try_from(libc::F_WRLCK).expect("a lock"),
+        l_whence: 0,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    fcntl(&file, FcntlArg::F_SETLK(&whole)).expect("a lock");
+    refused(&with(&["-p", name]), status::TEMPORARY, &[name, "4194303"]);
+    assert_eq!(fs::read_to_string(&path).expect("a file"), "4194303\n");
 }
 
 #[test]

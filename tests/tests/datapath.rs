@@ -274,6 +274,29 @@ fn a_router_that_is_not_there_is_suspect() {
     assert_eq!(pair.ends[0].order("heard"), "Suspect(10.9.0.2)");
 }
 
+/// Of a router that is watched the engine is told once that a packet went there; and what came from it
+/// is known.
+#[test]
+fn traffic_by_a_router_is_told() {
+    let mut pair = Pair::start("traffic");
+    pair.publish();
+    assert_eq!(pair.ends[0].order("publish 10.9.0.1 10.9.0.2"), "done");
+    let namespace = pair.namespace(0);
+    must(&format!("ip -n {namespace} route add 2001:db8:9::/48 dev is0"));
+    let far = || run(&format!("ip netns exec {namespace} ping -6 -c 1 -W 1 2001:db8:9::1")).0;
+    assert!(!far(), "nobody answers");
+    assert_eq!(pair.ends[0].order("alive"), "[]");
+    assert_eq!(pair.ends[0].order("watch 1"), "done");
+    assert!(pair.ping("-c 1 -W 2"), "a neighbour, though it is the router");
+    assert_eq!(pair.ends[0].order("alive"), "[0]");
+    assert!(!far() && !far());
+    assert_eq!(pair.ends[0].order("watch 1"), "done");
+    assert!(!far());
+    for _ in 0..2 {
+        assert_eq!(pair.ends[0].order("heard"), "Traffic(1)");
+    }
+}
+
 /// Another copy of the descriptor, again and again, costs no packet.
 #[test]
 fn descriptors_change_under_traffic() {

@@ -67,6 +67,8 @@ counters! {
     InnerDestination = "dropped: destination is not ours",
     /// RFC 4291 section 2.5.6.
     LinkLocalTransit = "dropped: link-local packet for somebody else",
+    /// RFC 6324.
+    LoopIn = "dropped: would go round through another tunnel or router",
     /// RFC 6040 section 4.2.
     Congestion = "dropped: congestion marked, but the sender does not know of that",
     /// RFC 6980, or to hide it from us.
@@ -98,6 +100,8 @@ counters! {
     ToOurselves = "not sent: to ourselves",
     /// A router's: the next hop is where it came from.
     BackToSender = "not sent: back to where it came from",
+    /// RFC 6324.
+    LoopOut = "not sent: goes round through another tunnel or router",
     /// Longer than the way allows.
     TooBig = "not sent: longer than the path MTU",
     /// The TUN interface did not take a packet: it is down.

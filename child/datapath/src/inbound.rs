@@ -58,6 +58,9 @@ fn judge(table: &Table, datagram: &mut [u8]) -> Result<(Ipv4Addr, Inbound), Coun
     let carried = carried(packet, header.next);
     check_source(table, outside.source, header.source)?;
     check_destination(table, &header, carried)?;
+    if table.loops_in(outside.source, header.destination) {
+        return Err(Counter::LoopIn);
+    }
     let ecn = combine(header.ecn, outside.ecn).ok_or(Counter::Congestion)?;
     let engine = check_discovery(table, outside.source, carried)?;
 

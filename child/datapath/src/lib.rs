@@ -11,6 +11,7 @@ mod failed;
 mod header;
 mod icmp6;
 mod inbound;
+mod loops;
 mod next_hop;
 mod offload;
 mod outbound;

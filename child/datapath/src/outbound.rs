@@ -64,6 +64,7 @@ impl Path {
                     | icmp::LISTENER_REPORT_2,
                 ..
             } => Err(Counter::KernelDiscovery),
+            _ if self.table.loops_out(&header) => Err(Counter::LoopOut),
             _ => Ok(header),
         }
     }

@@ -122,10 +122,14 @@ mod tests {
         Nobody,
         /// Somebody else's, to be forwarded.
         Else,
+        /// Another tunnel's, whose end we are.
+        Round,
+        /// Another router's.
+        Router,
     }
-    use Destination::{AllRouters, Else, LinkLocal, Nobody, Ours};
+    use Destination::{AllRouters, Else, LinkLocal, Nobody, Ours, Round, Router};
 
-    const DESTINATIONS: [(&str, Destination); 30] = [
+    const DESTINATIONS: [(&str, Destination); 36] = [
         ("fe80::5efe:c000:201", Ours),
         ("fe80::200:5efe:c000:201", Ours),
         ("2001:db8:1:1:0:5efe:c000:201", Ours),
@@ -152,7 +156,14 @@ mod tests {
         ("2001:db8:1:1:200:5efe:c000:201", Else),
         ("2001:db8:1:1:0:5efe:c000:24d", Else),
         ("2001:db8:9::1", Else),
-        ("2002:c000:201::1", Else),
+        ("2001:db8:1:1:0:5efe:c000:20b", Router),
+        ("2001:db8:1:1:200:5efe:c633:6407", Router),
+        ("2001:db8:2:1:0:5efe:c000:20b", Else),
+        ("2001:db8:2:1:200:5efe:c000:201", Round),
+        ("2002:c000:201::1", Round),
+        ("2002:c000:202::1", Else),
+        // A private address says nothing of whose it is.
+        ("2002:a09:909:1:200:5efe:a09:909", Else),
         ("fc00::1", Else),
         ("fec0::1", Else),
         ("64:ff9b::1.2.3.4", Else),
@@ -160,6 +171,7 @@ mod tests {
 
     fn destination_verdict(
         role: Role,
+        member: bool,
         source: Source,
         destination: Destination,
         kind: u8,
@@ -169,10 +181,12 @@ mod tests {
             Ours => None,
             AllRouters if router && kind == 133 => None,
             LinkLocal if router => Some(Counter::LinkLocalTransit),
-            Else if router && matches!(source, Neighbour(_, true) | Local) => {
+            Else | Round | Router if router && matches!(source, Neighbour(_, true) | Local) => {
                 Some(Counter::LinkLocalTransit)
             }
-            Else if router => None,
+            Round if router => Some(Counter::LoopIn),
+            Router if router && member => Some(Counter::LoopIn),
+            Else | Router if router => None,
             _ => Some(Counter::InnerDestination),
         }
     }
@@ -208,7 +222,7 @@ mod tests {
                             };
                             let expected = banned
                                 .or_else(|| source_verdict(outer, member, is))
-                                .or_else(|| destination_verdict(role, is, goes, kind))
+                                .or_else(|| destination_verdict(role, member, is, goes, kind))
                                 .or(discovery);
                             let expected = match (expected, kind) {
                                 (Some(counter), _) => Inbound::Drop(counter),

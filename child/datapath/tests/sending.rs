@@ -146,6 +146,32 @@ mod tests {
         }
     }
 
+    /// RFC 6324: from another tunnel whose end we are, and to another router; but not of our own.
+    #[test]
+    fn a_router_sends_nothing_round() {
+        let round = Outbound::Drop(Counter::LoopOut);
+        let (near, router) = ("2001:db8:1:1:0:5efe:c000:24d", "2001:db8:1:1:0:5efe:c000:20b");
+        for (source, destination, is_round) in [
+            ("2002:c000:201::1", near, true),
+            ("2001:db8:2:1:200:5efe:c000:201", near, true),
+            ("2002:a09:909::1", near, false),
+            ("2002:c000:202::1", near, false),
+            ("2001:db8:2:1:0:5efe:c000:24e", near, false),
+            (FAR, router, true),
+            ("2001:db8:1:1:0:5efe:c000:24d", router, true),
+            ("2001:db8:1:1:0:5efe:c000:201", router, false),
+            ("fe80::5efe:c000:24d", "fe80::5efe:c000:20b", false),
+            (FAR, near, false),
+            (FAR, "2001:db8:5::1", false),
+        ] {
+            let packet = udp(source, destination, 8);
+            let verdict = Tunnel::new(Role::Router, MtuMethod::Static).send(0, &packet);
+            assert_eq!(verdict == round, is_round, "{source} {destination}");
+            let verdict = Tunnel::new(Role::Host, MtuMethod::Static).send(0, &packet);
+            assert!(verdict != round, "{source} {destination}");
+        }
+    }
+
     #[test]
     fn the_kernels_own_noise_is_not_sent() {
         let mut tunnel = Tunnel::new(Role::Host, MtuMethod::Static);

@@ -122,19 +122,21 @@ fn table(now: Instant, path: DataPath, around: &Surroundings, known: Known<'_>) 
     }
 }
 
-/// The longest prefixes first; of equal ones the administrator's first, then as the routers prefer.
+/// The longest prefixes first; of equal ones the administrator's first, then as the routers prefer. One
+/// of the administrator's whose metric is above ours waits until there is none of ours.
 fn routes(now: Instant, foreign: &[ForeignRoute], known: Known<'_>) -> Vec<Route> {
-    // The kernel prefers them, too: their metric is lower.
-    let foreign = foreign.iter().map(|route| Route {
+    let learnt = wish::routes(now, known.prl, known.tunnel);
+    let learnt: Vec<_> = learnt.iter().filter_map(|route| learnt_route(known.prl, route)).collect();
+    let is_ours = |to| learnt.iter().any(|route| route.destination == to);
+    let used = foreign.iter().filter(|route| !(route.behind && is_ours(route.destination)));
+    let foreign = used.map(|route| Route {
         destination: route.destination,
         next_hop: route.next_hop,
         slot: None,
         preference: Preference::High,
         reachable: true,
     });
-    let learnt = wish::routes(now, known.prl, known.tunnel);
-    let learnt = learnt.iter().filter_map(|route| learnt_route(known.prl, route));
-    let mut routes: Vec<_> = foreign.chain(learnt).collect();
+    let mut routes: Vec<_> = foreign.chain(learnt.iter().copied()).collect();
     routes.sort_by_key(|route| Reverse(route.destination.prefix_len()));
     routes
 }

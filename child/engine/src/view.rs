@@ -1,10 +1,10 @@
-//! The whole state in a bounded number of log lines, for the operator.
+//! The whole state in a bounded number of lines, for the operator.
 
 use std::fmt::{Arguments, Display, Write};
 
 use isatapd_proto::control::{Learnt, Name, Prefix, Router, Seconds, Show};
 use isatapd_proto::isatap::UBit;
-use isatapd_proto::{Level, Preference};
+use isatapd_proto::{Level, MAX_DUMP_PIECE, Preference, Request, Text};
 
 use crate::Engine;
 use crate::text::{self, Count};
@@ -12,17 +12,28 @@ use crate::text::{self, Count};
 /// Lines of one dump.
 const MAX_LINES: usize = 256;
 
-/// Writes the state of `engine` to the log.
+/// Writes the state of `engine` to the log, and tells it the parent.
 pub(crate) fn dump(engine: &mut Engine) {
     let mut lines = lines(&engine.show(engine.cx.now));
     lines.splice(1..1, engine.advertiser.describe());
     let more = lines.len().saturating_sub(MAX_LINES);
-    for line in lines.iter().take(MAX_LINES) {
+    lines.truncate(MAX_LINES);
+    if more > 0 {
+        lines.push(format!("{more} more lines, left out"));
+    }
+    for line in &lines {
         engine.cx.write(Level::Notice, format_args!("state: {line}"));
     }
-    if more > 0 {
-        engine.cx.write(Level::Notice, format_args!("state: {more} more lines, left out"));
+    let mut piece = String::new();
+    for line in lines {
+        if piece.len().saturating_add(line.len()) >= MAX_DUMP_PIECE {
+            engine.cx.send(Request::Dump { text: Text::cut(&piece), last: false });
+            piece.clear();
+        }
+        piece.push_str(&line);
+        piece.push('\n');
     }
+    engine.cx.send(Request::Dump { text: Text::cut(&piece), last: true });
 }
 
 /// What matters most first.

@@ -19,6 +19,12 @@ const SETTINGS: [&str; 4] = [
     "router_solicitations",
 ];
 
+/// Whether IPv6 is switched off on an interface, or on those to come if that is `default`.
+pub fn ipv6_is_off(interface: &str) -> bool {
+    fs::read_to_string(format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6"))
+        .is_ok_and(|value| value.trim_end() != "0")
+}
+
 /// Stops the kernel from configuring the interface by what the network says. To be called before the
 /// interface is up. `EROFS`: /proc/sys is read-only, as in a container; `ENOENT`: no IPv6.
 pub fn hold_still(name: &InterfaceName) -> Result<(), KernelError> {

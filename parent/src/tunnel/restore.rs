@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use super::{Tunnel, hold_still_if_possible, key};
 use crate::device::Device;
-use crate::kernel::{KernelError, Link, Netlink, Origin, hold_still};
+use crate::kernel::{KernelError, Link, Netlink, Origin, hold_still, ipv6_is_off};
 
 /// The kernel removes what has expired a little before or after its time.
 const ABOUT: Duration = Duration::from_secs(2);
@@ -24,6 +24,8 @@ pub enum Found {
     Emptied,
     /// It was deleted, or is ours no more.
     Gone,
+    /// IPv6 was switched off on it.
+    Off,
 }
 
 impl Tunnel {
@@ -41,6 +43,9 @@ impl Tunnel {
                 netlink.set_mtu(self.index, self.mtu)?;
             }
             return Ok(if renamed || other_mtu { Found::Mended } else { Found::Whole });
+        }
+        if ipv6_is_off(self.name.as_str()) {
+            return Ok(Found::Off);
         }
         warn!("{}: was set down or has lost addresses or routes; all is set anew", self.name);
         if link.mtu < Mtu::MIN.get().into() {

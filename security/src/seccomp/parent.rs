@@ -108,6 +108,7 @@ pub const RULES: &[Rule] = &[
     rule!(SYS_read, "files, signals, inotify"),
     rule!(SYS_write, "files, standard error"),
     rule!(SYS_unlinkat, "pid file and lock, at the end"),
+    rule!(SYS_renameat, "the state that SIGUSR1 asks for replaces the one before as a whole"),
     rule!(SYS_fcntl, "locks, non-blocking, copies of descriptors"),
     rule!(SYS_umask, "files; a child"),
     rule!(SYS_close, "descriptors"),

@@ -8,6 +8,9 @@ use isatapd_proto::MtuMethod;
 
 use super::tunnel::table;
 
+/// The Potential Router List.
+const MEMBERS: [[u8; 4]; 3] = [[192, 0, 2, 10], [192, 0, 2, 11], [198, 51, 100, 7]];
+
 /// The first octet says which role; the rest is the packet.
 pub fn check(data: &[u8]) {
     let Some((role, sent)) = data.split_first() else { return };
@@ -158,7 +161,7 @@ fn expected(table: &Table, sent: &[u8]) -> Result<(bool, u8), Counter> {
     let on_link = source[..8] == [0xfe, 0x80, 0, 0, 0, 0, 0, 0]
         || source[..8] == [0x20, 1, 0x0d, 0xb8, 0, 1, 0, 1];
     let isatap = source[8] & 0xfd == 0 && source[9..12] == [0, 0x5e, 0xfe];
-    let member = [[192, 0, 2, 10], [192, 0, 2, 11], [198, 51, 100, 7]].contains(&outer);
+    let member = MEMBERS.contains(&outer);
     let by_neighbour = on_link && isatap && source[12..] == outer;
     let by_router = member && !local(source);
     rule(!by_neighbour && !by_router && on_link && isatap, Counter::SourceMismatch)?;
@@ -182,6 +185,15 @@ fn expected(table: &Table, sent: &[u8]) -> Result<(bool, u8), Counter> {
         rule(!router || odd(destination), Counter::InnerDestination)?;
         rule(local(source) || local(destination), Counter::LinkLocalTransit)?;
     }
+
+    // RFC 6324 section 3.3: 10.9.9.9 is private; section 3.2.3.
+    let embeds = destination[8] & 0xfd == 0 && destination[9..12] == [0, 0x5e, 0xfe];
+    let near = destination[..8] == [0x20, 1, 0x0d, 0xb8, 0, 1, 0, 1];
+    let elsewhere = embeds && !near && !local(destination) && destination[12..] == [192, 0, 2, 1]
+        || destination[..6] == [0x20, 2, 192, 0, 2, 1];
+    let to: [u8; 4] = destination[12..].try_into().expect("four");
+    let between = member && embeds && near && MEMBERS.contains(&to);
+    rule(router && !ours(destination) && (elsewhere || between), Counter::LoopIn)?;
 
     // RFC 6040 figure 4, a row for each inner field in binary order; 9 for drop.
     let marks = [[0, 0, 0, 9], [1, 1, 1, 3], [2, 1, 2, 3], [3, 3, 3, 3]];

@@ -171,6 +171,10 @@ impl Hostile {
             }
             // The first may be the answer to a question that is on its way.
             ("pong", _) => (0..3).for_each(|_| self.answer()),
+            ("state", _) => {
+                let frame = self.frame(Request::Dump { text: Text::cut("state"), last: true });
+                self.say(&frame);
+            }
             ("again", _) => {
                 let frame = self.frame(Request::StartupDone);
                 self.say(&frame);

@@ -1,16 +1,17 @@
 //! Stands in for the child: the real packet loop under its real filter, without an engine.
 //!
 //! Orders: `attach` with the TUN descriptor, `detach`, `publish LOCATOR` (a host with an address in
-//! 2001:db8::/64, on the link), `publish LOCATOR ROUTER`, `count`, `heard`, `transmit TIMES ADDRESS HEX`
-//! (and wait until all have been sent). Each is answered.
+//! 2001:db8::/64, on the link), `publish LOCATOR ROUTER` (which all else goes by), `count`, `heard`,
+//! `watch SLOTS`, `alive`, `transmit TIMES ADDRESS HEX` (and wait until all have been sent). Each is
+//! answered.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use isatapd_datapath::{Counter, Table};
-use isatapd_proto::{MtuMethod, UnicastV4};
+use isatapd_datapath::{Counter, Route, Table};
+use isatapd_proto::{MtuMethod, Preference, RouteDestination, Slot, UnicastV4};
 use isatapd_security::{Channel, child};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -18,7 +19,6 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 #[allow(dead_code)]
 mod clock;
 #[path = "../../../child/src/datapath/mod.rs"]
-#[allow(dead_code)]
 mod datapath;
 
 fn main() -> ExitCode {
@@ -54,12 +54,20 @@ fn obey(path: &mut datapath::DataPath, order: &str, fds: Vec<OwnedFd>) -> String
         }
         ["detach"] => path.detach(),
         ["publish", locator, ref routers @ ..] => {
-            let routers = routers.iter().map(|router| router.parse().expect("IPv4"));
-            let routers = routers.map(|v4: Ipv4Addr| v4.try_into().expect("of a host"));
-            let slots = (0u8..).map(|slot| slot.try_into().expect("few routers"));
-            let routers = routers.zip(slots).collect();
+            let slots = (0_u8..).map_while(|slot| Slot::try_from(slot).ok());
+            let routers = routers.iter().map(|router| {
+                let router: Ipv4Addr = router.parse().expect("IPv4");
+                UnicastV4::try_from(router).expect("of a host")
+            });
+            let routers: Vec<_> = routers.zip(slots).collect();
+            let routes = routers.iter().map(|router| route(*router)).collect();
             let table = table(locator.parse().expect("IPv4"));
-            path.publish(Arc::new(Table { routers, ..table }));
+            path.publish(Arc::new(Table { routers, routes, ..table }));
+        }
+        ["watch", slots] => path.traffic().watch(slots.parse().expect("a number")),
+        ["alive"] => {
+            let heard = path.traffic().last_heard().map(|(slot, _)| slot.get());
+            return format!("{:?}", heard.collect::<Vec<_>>());
         }
         ["count"] => {
             let counts =
@@ -99,6 +107,16 @@ fn hear<'a>(path: &mut datapath::DataPath, room: &'a mut [u8]) -> datapath::Mess
         if wait[0].revents().is_some_and(|events| events.contains(PollFlags::POLLIN)) {
             return path.receive(room).expect("a message");
         }
+    }
+}
+
+fn route((router, slot): (UnicastV4, Slot)) -> Route {
+    Route {
+        destination: RouteDestination::DEFAULT.net(),
+        next_hop: Some(router),
+        slot: Some(slot),
+        preference: Preference::Medium,
+        reachable: true,
     }
 }
 

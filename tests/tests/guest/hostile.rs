@@ -26,7 +26,7 @@ use crate::common::check_gone;
 const LIVED: Duration = secs(61);
 
 /// Messages that no child sends: each is its end.
-const VIOLATIONS: [&str; 42] = [
+const VIOLATIONS: [&str; 43] = [
     "forge router 0.0.0.0",
     "forge router 0.1.2.3",
     "forge router 127.0.0.1",
@@ -66,6 +66,7 @@ const VIOLATIONS: [&str; 42] = [
     "replay",
     "again",
     "pong",
+    "state",
     "after",
     "deaf",
     "empty",

@@ -6,6 +6,7 @@ mod hostile;
 mod keep;
 mod moves;
 mod no_sit;
+mod quick;
 mod sandbox;
 mod start;
 

@@ -2,6 +2,7 @@
 //! native lane of `make test` does it, once the programs are staged.
 
 mod connection;
+mod dying;
 mod files;
 mod keep;
 mod leaks;
@@ -10,6 +11,7 @@ mod peers;
 mod pmtu;
 mod quick;
 mod start;
+mod storms;
 mod subnets;
 
 #[path = "../scenarios/mod.rs"]

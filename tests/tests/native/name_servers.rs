@@ -209,7 +209,9 @@ fn members_that_come_and_go() {
 /// Nobody listens at first, so that ICMP says so; or the server is silent.
 #[test]
 fn a_name_server_that_comes() {
-    for (what, pace) in [("refused", Duration::from_millis(600)), ("silent", secs(6))] {
+    for (what, pace) in
+        [("refused", Duration::from_millis(600)), ("silent", Duration::from_millis(2300))]
+    {
         let site = Site::ours(&[]);
         let etc = Etc::new(&site, &resolv_conf(&[FIRST]));
         let silent = NameServer::start(&site, FIRST, |_| Vec::new());

@@ -6,7 +6,7 @@ use isatapd_tests::capture::{Capture, Frame};
 use isatapd_tests::daemon::Daemon;
 use isatapd_tests::ping;
 use isatapd_tests::site::{HOST, ROUTER1, ROUTER2, Site};
-use isatapd_tests::wait::secs;
+use isatapd_tests::wait::{secs, stays, wait_for};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -51,4 +51,19 @@ fn no_packet_is_lost() {
         assert!(right.load(Ordering::Relaxed) >= 200, "packets went by the other link");
         assert_eq!(wrong.load(Ordering::Relaxed), 0, "packets of the other router");
     }
+}
+
+/// More addresses than the checks of the data path have room for: that is said, once.
+#[test]
+fn too_many_addresses() {
+    let site = Site::ours(&[]);
+    for n in 1..=80 {
+        site.ip("host", &format!("addr add 10.9.{n}.1/32 dev lo"));
+    }
+    let daemon = Daemon::working(&site, &[]);
+    let count = || daemon.log().matches("IPv4 addresses of the host: its checks know only").count();
+    wait_for(secs(5), "the warning", || (count() == 1).then_some(()));
+    site.ip("host", "addr add 10.9.99.1/32 dev lo");
+    stays(secs(2), "said once", || count() == 1);
+    site.reaches_inet();
 }

@@ -34,6 +34,18 @@ pub fn address(site: &Site, address: Ipv6Addr) -> Option<Address> {
     ip::addresses(&site.namespace("host"), "is0").into_iter().find(|a| a.address == address)
 }
 
+/// The host at `locator`: in router1's prefix, and link-local.
+pub fn addresses_at(locator: Ipv4Addr) -> [Ipv6Addr; 2] {
+    let low = u128::from(isatap(locator)) & u128::from(u64::MAX);
+    let prefix = u128::from(GLOBAL1) & !u128::from(u64::MAX);
+    [(prefix | low).into(), isatap(locator)]
+}
+
+/// The IPv6 addresses of a link of the host.
+pub fn addresses_of(site: &Site, link: &str) -> Vec<Ipv6Addr> {
+    ip::addresses(&site.namespace("host"), link).into_iter().map(|a| a.address).collect()
+}
+
 /// Panics unless the route is what a router of that preference gives.
 pub fn check_default(route: &Route, preference: &str) {
     let base = match preference {

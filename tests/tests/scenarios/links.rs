@@ -1,16 +1,15 @@
 //! Links and IPv4 addresses that change under a running tunnel.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use isatapd_tests::daemon::Daemon;
 use isatapd_tests::flow::Tcp;
-use isatapd_tests::forge::isatap;
 use isatapd_tests::ip;
 use isatapd_tests::site::{HOST, INET, ROUTER1, Site};
 use isatapd_tests::wait::{secs, stays, wait_for};
 
-use crate::common::{GLOBAL1, default_by};
+use crate::common::{addresses_at, addresses_of, default_by};
 
 const OTHER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 9);
 
@@ -50,7 +49,12 @@ impl World {
 
     /// Panics unless IPv6 works from `locator` after `event`, by the same interface.
     fn works_at(&self, locator: Ipv4Addr, event: Instant) {
-        let log = || self.daemon.log();
+        let log = || {
+            let shown =
+                ["-4 addr", "-4 route", "-6 addr show dev is0", "-6 route", "-d link show dev is0"];
+            let shown = shown.map(|what| self.site.ip("host", what)).concat();
+            format!("{shown}\n{}", self.daemon.log())
+        };
         let pinged = self.site.pinger().first_since(event, secs(30));
         assert!(pinged.is_some(), "no ping from {locator}\n{}", log());
         wait_for(secs(2), "the addresses of the locator", || self.is_at(locator).then_some(()));
@@ -65,20 +69,12 @@ impl World {
 
     /// Whether the tunnel has the addresses of that locator, and no other.
     fn is_at(&self, locator: Ipv4Addr) -> bool {
-        let found = ip::addresses(&self.site.namespace("host"), "is0");
-        found.iter().map(|a| a.address).eq(addresses_at(locator))
+        addresses_of(&self.site, "is0") == addresses_at(locator)
     }
 
     fn lines(&self, of: &str) -> usize {
         self.daemon.log().lines().filter(|line| line.contains(of)).count()
     }
-}
-
-/// In router1's prefix, and link-local.
-fn addresses_at(locator: Ipv4Addr) -> [Ipv6Addr; 2] {
-    let low = u128::from(isatap(locator)) & u128::from(u64::MAX);
-    let prefix = u128::from(GLOBAL1) & !u128::from(u64::MAX);
-    [(prefix | low).into(), isatap(locator)]
 }
 
 #[test]
@@ -146,6 +142,28 @@ fn the_way_to_the_routers_moves_to_another_link() {
     world.works_at(OTHER, event);
     let event = world.host(&["route del 10.0.0.101/32 dev eth2"]);
     world.works_at(HOST, event);
+}
+
+#[test]
+fn the_link_has_another_mtu() {
+    let world = World::new(&[]);
+    let host = world.site.namespace("host");
+    let tcp = Tcp::start(&host, &world.site.namespace("inet"), INET);
+    let tunnel = |mtu| {
+        // The kernel's keeps its own and goes by what the links say.
+        let mtu = if world.site.has_sit() { 1480 } else { mtu };
+        wait_for(secs(3), "the tunnel's MTU", || {
+            (ip::link(&host, "is0")?.mtu == mtu).then_some(())
+        });
+    };
+    for (link, mtu, said) in [(1400, 1380, 0), (1200, 1280, 1), (1000, 1280, 1), (1500, 1480, 1)] {
+        world.host(&[&format!("link set eth0 mtu {link}")]);
+        tunnel(mtu);
+        tcp.advances(1 << 18, secs(30));
+        assert_eq!(world.lines("a link to the routers has an MTU of"), said, "{link}");
+    }
+    assert_eq!(ip::link(&host, "is0").expect("is0").index, world.index);
+    assert_eq!(world.lines("tunnel: down"), 0, "{}", world.daemon.log());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use isatapd_proto::{DnsId, HostName, ServerIndex, Transport};
 
-use crate::wire::dns::Reply;
+use crate::wire::dns::{self, Reply};
 use crate::wire::resolv_conf::ResolvConf;
 use crate::{Instant, rng::Rng};
 
@@ -58,8 +58,18 @@ impl Trouble {
 #[derive(Debug)]
 pub(super) struct Query {
     pub(super) socket: DnsId,
-    /// The id and when the wait is over, once it is sent.
-    pub(super) sent: Option<(u16, Instant)>,
+    pub(super) sent: Option<Sent>,
+}
+
+/// A query that was sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sent {
+    pub(super) query_id: u16,
+    first: Instant,
+    /// When it is sent again, as it or its reply may be lost: after 1, 2, 4 ... s.
+    again: Instant,
+    /// When the wait is over.
+    until: Instant,
 }
 
 /// A lookup under way.
@@ -133,11 +143,6 @@ impl Lookup {
         Some((index.try_into().ok()?, self.transport))
     }
 
-    /// Whether EDNS is used.
-    pub(super) const fn edns(&self) -> bool {
-        self.edns
-    }
-
     /// The socket of the query under way.
     pub(super) fn socket(&self) -> Option<DnsId> {
         self.query.as_ref().map(|query| query.socket)
@@ -155,7 +160,7 @@ impl Lookup {
 
     /// When the wait for a reply is over.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.query.as_ref()?.sent.map(|(_, deadline)| deadline)
+        self.query.as_ref()?.sent.map(|sent| sent.again.min(sent.until))
     }
 
     /// Waits for this socket.
@@ -164,17 +169,33 @@ impl Lookup {
         self.queries = self.queries.saturating_add(1);
     }
 
-    /// The query is sent: its id.
-    pub(super) fn asked(&mut self, now: Instant, rng: &mut Rng) -> u16 {
-        let id = rng.id();
+    /// The socket is there: the query is sent.
+    pub(super) fn asked(&mut self, now: Instant, rng: &mut Rng) {
         let factor = 1_u32.checked_shl(self.round.into()).unwrap_or(u32::MAX);
         let last = self.round.saturating_add(1) >= self.attempts;
         let wait = if last { self.longest_wait } else { FIRST_WAIT.saturating_mul(factor) };
-        let wait = wait.min(self.longest_wait);
+        let until = now.after(wait.min(self.longest_wait));
+        // By TCP nothing is lost.
+        let again = if self.transport == Transport::Udp { now.after(FIRST_WAIT) } else { until };
         if let Some(query) = &mut self.query {
-            query.sent = Some((id, now.after(wait)));
+            query.sent = Some(Sent { query_id: rng.id(), first: now, again, until });
         }
-        id
+    }
+
+    /// The query that was sent.
+    pub(super) fn message(&self) -> Option<Vec<u8>> {
+        let sent = self.query.as_ref()?.sent?;
+        dns::query(sent.query_id, self.candidate()?, self.edns)
+    }
+
+    /// The same once more, unless the wait is over.
+    pub(super) fn repeat(&mut self, now: Instant) -> Option<Vec<u8>> {
+        let sent = self.query.as_mut()?.sent.as_mut()?;
+        if sent.until <= now {
+            return None;
+        }
+        sent.again = now.after(now.since(sent.first));
+        self.message()
     }
 
     /// The name server has replied; what the lookup comes to, if it is over. The socket is the

@@ -210,10 +210,8 @@ impl Resolver {
             self.sockets.lost(cx, id);
             return;
         };
-        let query_id = lookup.asked(cx.now, &mut cx.rng);
-        let edns = lookup.edns();
-        let query = lookup.candidate().and_then(|name| dns::query(query_id, name, edns));
-        if let Some(bytes) = query {
+        lookup.asked(cx.now, &mut cx.rng);
+        if let Some(bytes) = lookup.message() {
             cx.counters.count(Counter::Queries);
             cx.act(Action::SendDns { id, bytes });
         } else {
@@ -229,8 +227,8 @@ impl Resolver {
             return;
         };
         let sent = lookup.query.as_ref().and_then(|query| query.sent);
-        let (Some((query_id, _)), Some(name)) = (sent, lookup.candidate()) else { return };
-        match dns::parse(bytes, query_id, name) {
+        let (Some(sent), Some(name)) = (sent, lookup.candidate()) else { return };
+        match dns::parse(bytes, sent.query_id, name) {
             Ok(reply) => {
                 if let dns::Reply::ServerFailure(_) = reply {
                     cx.counters.count(Counter::ServersFailed);
@@ -278,12 +276,17 @@ impl Resolver {
     /// Does what is due; then as many lookups go on as there are sockets.
     pub(crate) fn tick(&mut self, cx: &mut Context, prl: &Prl) {
         for place in 0..self.names.len() {
-            let Some(name) = self.names.get(place) else { continue };
+            let Some(name) = self.names.get_mut(place) else { continue };
             if name.due(prl).is_none_or(|due| due > cx.now) {
                 continue;
             }
-            if let Phase::Asking(lookup) = &name.phase {
+            if let Phase::Asking(lookup) = &mut name.phase {
                 let Some(id) = lookup.socket() else { continue };
+                if let Some(bytes) = lookup.repeat(cx.now) {
+                    cx.counters.count(Counter::Queries);
+                    cx.act(Action::SendDns { id, bytes });
+                    continue;
+                }
                 cx.counters.count(Counter::QueriesUnanswered);
                 self.sockets.close(cx, id);
                 self.step(cx, id, Lookup::unanswered);

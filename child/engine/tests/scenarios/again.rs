@@ -298,3 +298,21 @@ fn a_lookup_that_has_begun_goes_on() {
     }
     assert_eq!(routers(&world), ["10.0.0.1"]);
 }
+
+/// Silence for up to a minute: a name server that speaks again is heard within two seconds, or within
+/// one and the pause between two lookups.
+#[test]
+fn a_name_server_that_was_silent() {
+    for tenths in (10..600).step_by(7) {
+        let mut world = world("r.example.", "", vec![Zone::new()]);
+        world.pass(Duration::from_millis(tenths * 100));
+        assert!(world.queries.len() < 10 + usize::try_from(tenths / 10).unwrap());
+        world.servers = vec![zone(&[("*", a("10.0.0.1", 300))])];
+        let begin = world.now;
+        while world.routers().is_empty() {
+            world.pass(Duration::from_millis(10));
+        }
+        let (took, pause) = (world.now - begin, Duration::from_millis(tenths * 100) * 11 / 320);
+        assert!(took <= (secs(1) + pause).max(secs(2)) + Duration::from_millis(300), "{took:?}");
+    }
+}

@@ -97,6 +97,7 @@ fn servers_in_order_and_rounds() {
     let mut world = world("r.example", options, vec![Zone::new(), Zone::new()]);
     let start = world.now;
     world.pass(secs(18));
+    world.queries.dedup_by_key(|query| query.id);
     let asked: Vec<_> =
         world.queries.iter().map(|q| ((q.at - start).as_secs(), q.server)).collect();
     let expected = [(0, 0), (1, 1), (2, 0), (4, 1), (6, 0), (9, 1), (12, 0), (15, 1)];
@@ -278,16 +279,20 @@ fn a_single_label_is_never_asked_for() {
     assert_eq!(asked(&world("isatap.", "", all())), [("isatap".into(), 0)]);
 }
 
-/// A name server that takes four seconds is heard in the last round.
+/// A slow name server is heard in the last round: whichever of the queries it answers.
 #[test]
 fn a_slow_server_is_heard() {
-    let mut world = world("r.example", "", vec![Zone::new()]);
-    world.pass(secs(1));
-    let query = world.queries[1].clone();
-    world.pass(secs(4));
-    let bytes = reply(&query.bytes, &a("10.0.0.1", 300));
-    world.tell(Input::DnsReply { id: query.id, bytes: &bytes });
-    assert_eq!(routers(&world), ["10.0.0.1"]);
+    for (options, takes) in [("", 4), ("options timeout:30", 29)] {
+        let mut world = world("r.example", options, vec![Zone::new()]);
+        world.pass(secs(1));
+        let query = world.queries[1].clone();
+        world.pass(secs(takes));
+        let same: Vec<_> = world.queries.iter().filter(|q| q.id == query.id).collect();
+        assert!(same.iter().all(|q| q.bytes == query.bytes) && (3..=6).contains(&same.len()));
+        let bytes = reply(&query.bytes, &a("10.0.0.1", 300));
+        world.tell(Input::DnsReply { id: query.id, bytes: &bytes });
+        assert_eq!(routers(&world), ["10.0.0.1"]);
+    }
 }
 
 /// What the hosts file no longer has is gone, unless name servers say nothing of it.

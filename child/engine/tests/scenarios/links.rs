@@ -122,6 +122,33 @@ fn ends_without_a_tunnel() {
     assert_eq!((world.count(is_addresses), world.count(is_routes)), (1, 1));
 }
 
+/// The machine was suspended: what has ended meanwhile goes, and the router is solicited, at once.
+#[test]
+fn hours_without_a_timer() {
+    for (hours, addresses) in [(2, 1), (30, 0)] {
+        for mut world in [World::up("10.0.0.1"), World::up_by_path("10.0.0.1")] {
+            let by_path = !world.transmitted.is_empty();
+            world.hear(0, &good());
+            assert_eq!(
+                (world.addresses().len(), world.routes().len()),
+                (1, 1 + usize::from(by_path))
+            );
+            world.clear();
+            world.now += Duration::from_hours(hours);
+            world.tell(Input::Timer);
+            let left = if by_path { addresses } else { 0 };
+            assert_eq!((world.addresses().len(), world.routes().len()), (addresses, left));
+            assert_eq!(world.solicited.len() + world.transmitted.len(), 1);
+            world.clear();
+            world.hear(0, &good());
+            assert_eq!(
+                (world.addresses().len(), world.routes().len()),
+                (1, 1 + usize::from(by_path))
+            );
+        }
+    }
+}
+
 #[test]
 fn a_router_that_leaves_takes_its_routes_at_once() {
     let mut world = World::up("10.0.0.1 10.0.0.2");

@@ -335,7 +335,14 @@ fn surroundings(number: u8) -> Surroundings {
         own: Bounded::first_of(vec![router(number & 7).get(); many]),
         broadcasts: Bounded::first_of(vec![Ipv4Addr::BROADCAST; many]),
         addresses: Bounded::first_of(vec![Ipv6Addr::LOCALHOST; many]),
-        routes: Bounded::first_of(vec![ForeignRoute { destination, next_hop }; many]),
+        routes: Bounded::first_of(vec![
+            ForeignRoute {
+                destination,
+                next_hop,
+                behind: number & 16 == 0
+            };
+            many
+        ]),
     }
 }
 

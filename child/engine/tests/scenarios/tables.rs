@@ -177,7 +177,8 @@ fn who_advertises_which_prefix() {
     assert!(world.table.routes.iter().all(|r| r.slot != Some(slot(2))));
 }
 
-/// The longest prefix first, the administrator's before ours, then by preference.
+/// The longest prefix first, the administrator's before ours unless their metric is above, then by
+/// preference.
 #[test]
 fn order_of_routes_and_surroundings() {
     let mut world = World::up_by_path("10.0.0.1 10.0.0.2");
@@ -185,9 +186,11 @@ fn order_of_routes_and_surroundings() {
     let high = [route("2001:db8:9::/48", 0x08, 600), route("::/0", 0x08, 600)];
     world.hear_by_path("10.0.0.2", &advert(1800, &high));
     let net = |net: &str| net.parse().unwrap();
+    let foreign = |to, next_hop, behind| ForeignRoute { destination: net(to), next_hop, behind };
     let foreign = [
-        ForeignRoute { destination: net("2001:db8:9::/48"), next_hop: Some(v4("10.0.0.7")) },
-        ForeignRoute { destination: net("2001:db8:9:9::/64"), next_hop: None },
+        foreign("2001:db8:9::/48", Some(v4("10.0.0.7")), false),
+        foreign("2001:db8:9:9::/64", None, true),
+        foreign("::/0", Some(v4("10.0.0.7")), true),
     ];
     let broadcast = "10.0.0.255".parse().unwrap();
     let own = ["10.0.0.5", "10.1.0.5"].map(|own| own.parse().unwrap());

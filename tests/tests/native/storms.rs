@@ -1,0 +1,155 @@
+//! Storms of changes that have nothing, or little, to do with the tunnel.
+
+use std::fmt::Write;
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use isatapd_tests::daemon::Daemon;
+use isatapd_tests::ip;
+use isatapd_tests::process::{descriptors, status};
+use isatapd_tests::site::{HOST, Site};
+use isatapd_tests::wait::{secs, wait_for};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use crate::common::{GLOBAL1, addresses_at, addresses_of, check_addresses, defaults};
+
+/// The parent may need so many KiB at any time, and so many more after a storm than before.
+const MOST: u64 = 16 << 10;
+const MORE: u64 = 1 << 10;
+const FLAPS: usize = 1000;
+const STRANGERS: usize = 2500;
+
+/// What the processes take.
+struct Weight {
+    rss: [u64; 2],
+    descriptors: [usize; 2],
+}
+
+fn kib(pid: Pid, key: &str) -> u64 {
+    status(pid, key).trim_end_matches(" kB").parse().expect("a number")
+}
+
+fn weight(daemon: &mut Daemon) -> Weight {
+    let pids = [daemon.parent(), daemon.child()];
+    Weight {
+        rss: pids.map(|pid| kib(pid, "VmRSS")),
+        descriptors: pids.map(|pid| descriptors(pid).len()),
+    }
+}
+
+fn check_weight(daemon: &mut Daemon, before: &Weight) {
+    let after = weight(daemon);
+    assert_eq!(after.descriptors, before.descriptors, "descriptors of parent and child");
+    for (after, before) in after.rss.iter().zip(before.rss) {
+        assert!(*after <= before + MORE, "{before} KiB have become {after}");
+    }
+    let most = kib(daemon.parent(), "VmHWM");
+    assert!(most < MOST, "the parent needed {most} KiB");
+}
+
+fn batch(site: &Site, lines: impl Iterator<Item = String>) {
+    let mut all = String::new();
+    lines.for_each(|line| writeln!(all, "{line}").expect("memory"));
+    ip::batch(&site.namespace("host"), &all);
+}
+
+/// Waits for addresses, route and pings.
+fn whole(site: &Site, since: Instant) -> Duration {
+    wait_for(secs(20), "addresses and route", || {
+        (addresses_of(site, "is0").contains(&GLOBAL1) && defaults(site).len() == 1).then_some(())
+    });
+    let took = since.elapsed();
+    check_addresses(site, "is0", &[GLOBAL1]);
+    took.max(site.pinger().first_since(since, secs(20)).expect("a ping"))
+}
+
+#[test]
+fn the_link_flaps_a_thousand_times() {
+    let site = Site::ours(&[]);
+    let mut daemon = Daemon::working(&site, &[]);
+    let index = ip::link(&site.namespace("host"), "is0").expect("is0").index;
+    let flap = || ["down", "up"].map(|to| format!("link set eth0 {to}")).into_iter();
+    batch(&site, (0..10).flat_map(|_| flap()));
+    whole(&site, Instant::now());
+    let (before, solicited) = (weight(&mut daemon), site.solicitations("router1"));
+    let began = Instant::now();
+    batch(&site, (0..FLAPS).flat_map(|_| flap()));
+    let ended = Instant::now();
+    let took = whole(&site, ended);
+    println!("{FLAPS} flaps in {:?}, whole {took:?} later", ended - began);
+    assert!(took < secs(1), "whole {took:?} after the last");
+    assert_eq!(ip::link(&site.namespace("host"), "is0").expect("is0").index, index);
+    let solicited = site.solicitations("router1") - solicited;
+    assert!(solicited <= 5 + began.elapsed().as_secs(), "solicited {solicited} times");
+    check_weight(&mut daemon, &before);
+    let lines = daemon.log().lines().count();
+    assert!(lines < 400, "{lines} lines in the log");
+}
+
+#[test]
+fn thousands_of_interfaces_come_and_go() {
+    let site = Site::ours(&[]);
+    let host = site.namespace("host");
+    let mut daemon = Daemon::working(&site, &[]);
+    let (before, lines) = (weight(&mut daemon), daemon.log().lines().count());
+    // Pairs: twice as many interfaces. They go as a group, or each would take its time.
+    let make = |n| format!("link add a{n} group 7 up type veth peer name b{n} group 7");
+    batch(&site, (0..STRANGERS).map(make));
+    ip::batch(
+        &host,
+        "addr del 10.0.0.2/24 dev eth0\nlink del group 7\naddr add 10.0.0.2/24 dev eth0\n",
+    );
+    let took = whole(&site, Instant::now());
+    println!("whole {took:?} later");
+    assert!(took < secs(1), "whole {took:?} after the last");
+    check_weight(&mut daemon, &before);
+    assert!(daemon.log().lines().count() < lines + 60, "{}", daemon.log());
+}
+
+/// The parent hears of nothing for a while, and of the last change, an address, not at all.
+#[test]
+fn the_kernels_messages_are_lost() {
+    let site = Site::ours(&[]);
+    let host = site.namespace("host");
+    let mut daemon = Daemon::working(&site, &[]);
+    let before = weight(&mut daemon);
+    daemon.signal(Signal::SIGSTOP);
+    let flap = |n: usize| format!("link set lo {}", ["down", "up"][n % 2]);
+    // Twice what the socket of 2 MiB takes of a message of some 1.5 KiB.
+    batch(&site, (0..3000).map(flap));
+    let event = ip::change_ipv4(&host, "eth0", Ipv4Addr::new(10, 0, 0, 9));
+    daemon.signal(Signal::SIGCONT);
+    let [global, _] = addresses_at(Ipv4Addr::new(10, 0, 0, 9));
+    let took = wait_for(secs(20), "the addresses", || {
+        addresses_of(&site, "is0").contains(&global).then(|| event.elapsed())
+    });
+    assert!(took < secs(1), "took {took:?}");
+    site.reaches_inet();
+    check_weight(&mut daemon, &before);
+}
+
+#[test]
+fn thousands_of_routes_and_addresses_are_there() {
+    let site = Site::ours(&[]);
+    let host = site.namespace("host");
+    ip::batch(&host, "link add a0 up type veth peer name b0\nlink set b0 up\n");
+    batch(&site, (0..2000).map(|n| format!("addr add 198.18.{}.{}/32 dev a0", n >> 8, n & 255)));
+    batch(&site, (0..10_000).map(|n| format!("route add 198.19.{}.{}/32 dev a0", n >> 8, n & 255)));
+    batch(
+        &site,
+        (0..10_000)
+            .map(|n| format!("-6 route add 2001:db8:f::{n:x}/128 dev a0"))
+            .map(|l| l.replace("-6 ", "")),
+    );
+    let began = Instant::now();
+    let mut daemon = Daemon::start(&site, &[]);
+    let took = whole(&site, began);
+    println!("whole {took:?} after the start");
+    assert!(took < secs(2), "whole {took:?} after the start");
+    let before = weight(&mut daemon);
+    let event = ip::change_ipv4(&host, "eth0", HOST);
+    let took = whole(&site, event);
+    assert!(took < secs(1), "whole {took:?} after a change");
+    check_weight(&mut daemon, &before);
+}
