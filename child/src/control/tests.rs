@@ -162,7 +162,7 @@ fn what_is_no_query_is_not_answered() {
         &[0],
         &good[..5],
         &[&good[..], &[0]].concat(),
-        &[1, 0, 9, 9, 9, 9],
+        &[good[0], 0, 9, 9, 9, 9],
         &[1; 4096],
         &[1; 5000],
     ];
@@ -177,7 +177,8 @@ fn what_is_no_query_is_not_answered() {
     assert_eq!(bench.control.deadline(), None);
     // Another version is told ours.
     let client = bench.client();
-    say(&client, &[2, 0, 7]);
+    let other = (VERSION + 1).to_le_bytes();
+    say(&client, &[&other[..], &[7]].concat());
     bench.serve(0);
     let octets = hear(&client).unwrap();
     assert_eq!(version_of(&octets), Some(VERSION));
