@@ -141,7 +141,8 @@ def held(pid):
     for p in tree(pid):
         with open(f"/proc/{p}/status") as f:
             status = dict(line.split(":", 1) for line in f)
-        rows["RSS, KiB"] += int(status["VmRSS"].split()[0])
+        with open(f"/proc/{p}/smaps_rollup") as f:  # counted; VmRSS of status is guessed
+            rows["RSS, KiB"] += next(int(line.split()[1]) for line in f if line.startswith("Rss:"))
         rows["threads"] += int(status["Threads"])
         rows["descriptors"] += len(os.listdir(f"/proc/{p}/fd"))
     return rows
