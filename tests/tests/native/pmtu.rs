@@ -40,7 +40,7 @@ impl Seen {
     fn add(&mut self, frame: Frame<'_>) {
         let packet = frame.packet;
         // The daemon's own solicitations and advertisements may be fragmented.
-        let own = packet.get(60).is_some_and(|kind| packet[26] == 58 && [133, 134].contains(kind));
+        let own = packet.get(60).is_some_and(|kind| packet[26] == 58 && (133..=135).contains(kind));
         if !frame.outgoing || frame.kind != 0x0800 || packet[9] != 41 || own {
             return;
         }

@@ -14,7 +14,8 @@ use crate::rng::Rng;
 
 /// MAX_RA_DELAY_TIME (RFC 4861 section 10).
 const MAX_RA_DELAY_TIME: Duration = Duration::from_millis(500);
-/// MIN_DELAY_BETWEEN_RAS (RFC 4861 section 10), here of one host.
+/// MIN_DELAY_BETWEEN_RAS (RFC 4861 section 10), here of one host; but two may follow each other at
+/// once: the host's address has changed, or its program was started anew.
 const MIN_DELAY_BETWEEN_RAS: Duration = Duration::from_secs(3);
 /// Hosts that wait for an answer. At the rate of [`ANSWERS`] it is two seconds' work: a host
 /// solicits again after four.
@@ -34,7 +35,7 @@ const PROMPT: Bucket = Bucket::new(10, Duration::from_millis(100));
 pub(crate) struct Answers {
     /// By the time at which they are answered.
     pending: Timed<MAX_PENDING>,
-    /// By the time at which they were answered.
+    /// By the time at which they were answered; of a second answer, from which they may have a third.
     recent: Timed<MAX_RECENT>,
     /// Those of `recent` who are still to be told of a change.
     untold: VecDeque<UnicastV4>,
@@ -73,8 +74,8 @@ impl Answers {
             return Err(Counter::SolicitExcess);
         }
         let last = self.recent.get(host).map(|(at, _)| at);
-        let due = match last.map(|at| at.after(MIN_DELAY_BETWEEN_RAS)) {
-            Some(over) if over > now => over,
+        let due = match last {
+            Some(again) if again > now => again,
             _ if self.prompt.take(now) => now,
             _ => now.after(rng.spread(MAX_RA_DELAY_TIME, 0, 100)),
         };
@@ -103,7 +104,8 @@ impl Answers {
             begun
         } else {
             let (host, client) = if waits { self.pending.pop() } else { self.next_untold() }?;
-            self.recent.insert(now, host, client);
+            let before = self.recent.get(host).map(|(at, _)| at.after(MIN_DELAY_BETWEEN_RAS));
+            self.recent.insert(before.map_or(now, |at| at.max(now)), host, client);
             (host, client, 0)
         };
         let after = nth.saturating_add(1);
