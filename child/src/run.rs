@@ -26,6 +26,10 @@ pub(crate) fn run(io: &mut Io, engine: &mut Engine) -> io::Result<()> {
         let others = io.settled_at.into_iter().chain(io.control.deadline());
         io.clock.set(engine.deadline().into_iter().chain(others).min())?;
         let ready = wait(io)?;
+        if engine.deadline().is_some_and(|due| Clock::now().is_ok_and(|now| due <= now)) {
+            // Whatever woke us: routers are judged by what came last.
+            tell(io, engine, Input::Heard(&io.last_heard()))?;
+        }
         if ready.parent && !hear_parent(io, engine)? {
             return Ok(());
         }
@@ -35,7 +39,6 @@ pub(crate) fn run(io: &mut Io, engine: &mut Engine) -> io::Result<()> {
             if io.settled_at.take_if(|at| *at <= now).is_some() {
                 forget_startup_code();
             }
-            tell(io, engine, Input::Heard(&io.last_heard()))?;
             tell(io, engine, Input::Timer)?;
         }
         if ready.data_path {

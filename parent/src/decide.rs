@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use isatapd_proto::{Backend, Level, Mtu, RouterWish, UnicastV4};
 use log::warn;
+use nix::errno::Errno;
 
 use crate::backend;
 use crate::device::{mtu_method, tun_mtu};
@@ -131,9 +132,18 @@ impl Daemon<'_> {
         links.sort_unstable();
         links.dedup();
         let mut least = None;
-        for index in links {
-            let mtu = netlink.link(index)?.map(|link| link.mtu);
+        for index in &links {
+            let mtu = netlink.link(*index)?.map(|link| link.mtu);
             least = least.into_iter().chain(mtu).min();
+        }
+        if least.is_none() && !links.is_empty() {
+            // It has gone since: that is looked at again.
+            return Err(KernelError {
+                object: "link".to_owned(),
+                action: "read the MTU",
+                errno: Errno::EAGAIN,
+                hint: String::new(),
+            });
         }
         Ok(least.unwrap_or_default())
     }

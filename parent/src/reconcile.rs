@@ -29,6 +29,7 @@ impl Daemon<'_> {
             self.tell_link();
         }
         if self.routers.list().is_empty() && !self.is_router() {
+            self.failed = false;
             // There is nothing to reach yet; but a link that is not there is said at once.
             match self.underlay() {
                 Err(Lack::Waits(what)) => self.say_waits(what, now),
@@ -51,6 +52,7 @@ impl Daemon<'_> {
                     Ok(())
                 }
                 Lack::Waits(what) => {
+                    self.failed = false;
                     self.say_waits(what, now);
                     self.lose_locator();
                     self.ready()

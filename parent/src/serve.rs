@@ -129,8 +129,14 @@ impl Daemon<'_> {
     pub(crate) fn drop_inherited(&mut self, now: Instant) {
         let Some(tunnel) = &mut self.tunnel else { return };
         if tunnel.inherited_until().is_some_and(|at| at <= now) {
-            let result = tunnel.drop_inherited(&mut self.with.netlink);
+            let (netlink, prl) = (&mut self.with.netlink, &self.with.prl);
+            let result = tunnel.drop_inherited(netlink).and_then(|()| {
+                // The list follows now, or with the next look.
+                let empty = self.routers.list().is_empty();
+                if empty { tunnel.set_routers(netlink, prl, &[]) } else { Ok(()) }
+            });
             self.outcome_of(result, now);
+            self.look_soon(now);
         }
     }
 
@@ -155,7 +161,10 @@ impl Daemon<'_> {
         if self.traffic.is_none() {
             match traffic_socket(index) {
                 Ok(socket) => self.traffic = Some(socket),
-                Err(failure) => self.log.caused(Level::Warning, &failure.to_string(), now),
+                Err(failure) => {
+                    let line = format!("{failure}; a router that dies is noticed by its lifetime");
+                    self.log.caused(Level::Warning, &line, now);
+                }
             }
         }
     }

@@ -5,7 +5,6 @@ use isatapd_proto::{Bounded, Event, ForeignRoute, MAX_FOREIGN, Surroundings, Uni
 use log::warn;
 
 use crate::kernel::{AnyRoute, KernelError, Netlink};
-use crate::policy::METRIC_BASE;
 use crate::run::Daemon;
 use crate::tunnel::Tunnel;
 
@@ -50,7 +49,7 @@ fn surroundings(
     broadcasts.dedup();
     let mut addresses = tunnel.foreign_addresses(netlink)?;
     addresses.sort_unstable();
-    let routes = best(tunnel.foreign_routes(netlink)?);
+    let routes = best(tunnel.foreign_routes(netlink)?, tunnel.least_metric());
     let counts = [
         ("IPv4 addresses of the host", own.len()),
         ("IPv4 broadcast addresses of the host", broadcasts.len()),
@@ -66,21 +65,21 @@ fn surroundings(
     Ok((found, counts))
 }
 
-/// In order; of those to the same destination only the kernel's choice.
-fn best(mut routes: Vec<AnyRoute>) -> Vec<ForeignRoute> {
+/// In order; of those to the same destination only the kernel's choice. `least`: metric of ours.
+fn best(mut routes: Vec<AnyRoute>, least: u32) -> Vec<ForeignRoute> {
     routes.sort_unstable_by_key(|route| (route.destination, route.metric, route.gateway));
-    let mut routes: Vec<_> = routes.into_iter().filter_map(foreign).collect();
+    let mut routes: Vec<_> = routes.into_iter().filter_map(|r| foreign(r, least)).collect();
     routes.dedup_by_key(|route| route.destination);
     routes
 }
 
 /// `None`: its gateway is no ISATAP address, so nothing can be sent there (RFC 5214 section 7.1).
-fn foreign(route: AnyRoute) -> Option<ForeignRoute> {
+fn foreign(route: AnyRoute, least: u32) -> Option<ForeignRoute> {
     let next_hop = match route.gateway.map(isatap::embedded) {
         None => None,
         Some(embedded) => Some(UnicastV4::try_from(embedded?.0).ok()?),
     };
-    let behind = route.metric >= METRIC_BASE;
+    let behind = route.metric >= least;
     Some(ForeignRoute { destination: route.destination, next_hop, behind })
 }
 
@@ -99,7 +98,7 @@ mod tests {
             (Some("fe80::5efe:7f00:1"), None),
         ] {
             let gateway = gateway.map(|text| text.parse().unwrap());
-            let found = foreign(AnyRoute { destination, gateway, metric: 1024 });
+            let found = foreign(AnyRoute { destination, gateway, metric: 1024 }, 2048);
             let hop = found.map(|f| f.next_hop.map(|hop| hop.get().to_string()));
             assert_eq!(hop, expected.map(|hop| hop.map(str::to_owned)), "{gateway:?}");
         }
@@ -118,10 +117,13 @@ mod tests {
             route("2001:db8::/32", "10.0.0.2", 2047),
             route("2001:db8::/32", "10.0.0.3", 3000),
         ];
-        let told = best(all)
-            .into_iter()
-            .map(|r| (r.destination.to_string(), r.next_hop.unwrap().to_string(), r.behind));
-        let expected = [("::/0", "10.0.0.9", true), ("2001:db8::/32", "10.0.0.2", false)];
-        assert!(told.eq(expected.map(|(net, hop, behind)| (net.into(), hop.into(), behind))));
+        // Ours may have others than the first.
+        for (least, behind) in [(2048, true), (4096, true), (4608, false)] {
+            let told = best(all.clone(), least)
+                .into_iter()
+                .map(|r| (r.destination.to_string(), r.next_hop.unwrap().to_string(), r.behind));
+            let expected = [("::/0", "10.0.0.9", behind), ("2001:db8::/32", "10.0.0.2", false)];
+            assert!(told.eq(expected.map(|(net, hop, behind)| (net.into(), hop.into(), behind))));
+        }
     }
 }

@@ -21,7 +21,7 @@ use crate::kernel::{
     Address, AnyRoute, IfIndex, InterfaceName, KernelError, Netlink, Origin, Prl, Route,
     TunnelSpec, hold_still,
 };
-use crate::policy::{self, Addresses, Rank, Routers, Routes};
+use crate::policy::{self, Addresses, METRIC_BASE, Rank, Routers, Routes};
 
 use inherited::Inherited;
 pub use restore::Found;
@@ -104,7 +104,7 @@ impl Tunnel {
         }
         netlink.delete_link(self.index)?;
         let before = std::mem::replace(self, tun);
-        (self.routers, self.inherited) = (before.routers, before.inherited);
+        (self.routers, self.inherited, self.rank) = (before.routers, before.inherited, before.rank);
         netlink.rename(self.index, &before.name)?;
         self.name = before.name;
         self.start(netlink)?;
@@ -212,7 +212,11 @@ impl Tunnel {
         prl: &Prl,
         wanted: &[RouterWish],
     ) -> Result<(), KernelError> {
-        let wanted: Vec<Ipv4Addr> = wanted.iter().map(|wish| wish.router.get()).collect();
+        let mut wanted: Vec<Ipv4Addr> = wanted.iter().map(|wish| wish.router.get()).collect();
+        self.inherited.begin();
+        wanted.extend(self.inherited_routers().filter(|router| self.routers.contains(router)));
+        wanted.sort_unstable();
+        wanted.dedup();
         let in_kernel = matches!(self.device, Device::Sit);
         if in_kernel && let Some(link) = netlink.link(self.index)? {
             self.follow_name(&link)?;
@@ -305,7 +309,7 @@ impl Tunnel {
     }
 
     fn add_routes(&mut self, netlink: &mut Netlink, wanted: &Routes) -> Result<(), KernelError> {
-        first_error(self.kernel_routes(wanted).into_iter().map(|(key, route)| {
+        let set = self.kernel_routes(wanted).into_iter().map(|(key, route)| {
             let held = self.routes.contains_key(&key);
             match netlink.set_route(&route, held) {
                 // Somebody else's.
@@ -317,7 +321,9 @@ impl Tunnel {
                     result
                 }
             }
-        }))
+        });
+        // That one is taken tells of all: other metrics are tried.
+        set.fold(Ok(()), |all, one| if is_taken(&one) { one } else { all.and(one) })
     }
 
     fn kernel_routes(&self, wanted: &Routes) -> BTreeMap<Key, Route> {
@@ -341,8 +347,15 @@ impl Tunnel {
         netlink: &mut Netlink,
         routers: &Routers,
     ) -> Result<(), KernelError> {
-        let routers: Vec<_> = routers.list().iter().map(|wish| wish.router.get()).collect();
+        let mut routers: Vec<_> = routers.list().iter().map(|wish| wish.router.get()).collect();
+        self.inherited.begin();
+        routers.extend(self.inherited_routers());
         self.keep_routes(netlink, |route| is_by(&routers, route.gateway))
+    }
+
+    /// The least metric of its routes by routers.
+    pub fn least_metric(&self) -> u32 {
+        METRIC_BASE.saturating_add(self.rank.offset())
     }
 
     /// Addresses on it that are not ours.

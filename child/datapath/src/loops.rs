@@ -26,11 +26,12 @@ impl Table {
     }
 
     /// Whether `address` embeds an IPv4 address of ours as that of another tunnel's end. Private ones
-    /// may be somebody else's at another site.
+    /// may be somebody else's at another site; a prefix of the link may be of our 6to4 addresses.
     fn is_ours_elsewhere(&self, address: Ipv6Addr) -> bool {
-        let isatap = isatap::embedded(address).filter(|_| !self.is_on_link(address));
-        let ends = [isatap.map(|(v4, _)| v4), six_to_four(address)];
-        ends.into_iter().flatten().any(|v4| self.own_v4.contains(&v4) && !is_private(v4))
+        let isatap = isatap::embedded(address).map(|(v4, _)| v4);
+        let ends = [isatap, six_to_four(address)];
+        let is_ours = |v4: Ipv4Addr| self.own_v4.contains(&v4) && !is_private(v4);
+        !self.is_on_link(address) && ends.into_iter().flatten().any(is_ours)
     }
 
     /// Whether `address` is the ISATAP address of another router; those of the link itself are never

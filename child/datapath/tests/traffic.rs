@@ -1,17 +1,7 @@
 //! Which routers packets come from and go to.
 
 #[cfg(test)]
-#[path = "../../../tests/fuzz/src"]
-#[allow(
-    clippy::arithmetic_side_effects,
-    dead_code,
-    unreachable_pub,
-    missing_docs,
-    reason = "shared with the fuzz targets, where a panic is the verdict"
-)]
-mod checks {
-    pub mod tunnel;
-}
+mod common;
 
 #[cfg(test)]
 mod tests {
@@ -22,7 +12,7 @@ mod tests {
     use isatapd_datapath::{Inbound, Instant, Outbound, Path, Role, Traffic};
     use isatapd_proto::MtuMethod;
 
-    use super::checks::tunnel::{LOCATOR, OURS, ROUTER, ipv4, ipv6, table, v4, v6};
+    use super::common::checks::tunnel::{LOCATOR, OURS, ROUTER, ipv4, ipv6, table, v4, v6};
 
     fn at(secs: u64) -> Instant {
         Instant::since_boot(Duration::from_secs(secs))

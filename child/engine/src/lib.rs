@@ -159,7 +159,7 @@ impl Engine {
                     && router.schedule.failed(&error)
                 {
                     let router = router.address;
-                    cx.log(Level::Warning, format_args!("router {router}: not solicited, {error}"));
+                    cx.log(Level::Warning, format_args!("router {router}: not asked, {error}"));
                 }
             }
             Input::DnsReady(id) => self.resolver.ready(cx, id),
@@ -288,7 +288,12 @@ impl Engine {
             cx.counters.count(Counter::Unsolicited);
         }
         let address = router.address;
-        let back = router.reach.confirm(cx.now);
+        let back = awaited && router.reach.confirm(cx.now);
+        if !awaited {
+            // It says nothing of the way there, but is a reason to ask.
+            router.reach.heard(cx.now);
+            router.reach.hurry(cx.now);
+        }
         if router.learnt.heard.is_none() {
             cx.log(Level::Info, format_args!("router {address}: answers"));
         }
@@ -321,6 +326,7 @@ impl Engine {
         }
         let Some(router) = self.prl.get_mut(packet.slot) else { return };
         cx.counters.count(Counter::Confirmed);
+        router.schedule.works_again();
         if router.reach.answered(cx.now) {
             // It may advertise something else now.
             router.schedule.restart(cx.now);

@@ -166,7 +166,7 @@ impl Reachability {
 
     /// There is no way to it any more, or another: what went there may be lost.
     pub(crate) fn close(&mut self, now: Instant) {
-        if matches!(self.state, State::Watched { .. }) {
+        if self.is_reachable() {
             self.state = State::Quiet;
         }
         self.hurry(now);

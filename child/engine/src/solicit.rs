@@ -228,6 +228,11 @@ impl Schedule {
         }
     }
 
+    /// What was sent there was answered.
+    pub(crate) fn works_again(&mut self) {
+        self.error = None;
+    }
+
     /// A solicitation could not be sent; whether that is another reason than the last time.
     pub(crate) fn failed(&mut self, error: &str) -> bool {
         let error = Some(Text::cut(error));

@@ -36,14 +36,12 @@ impl<'a> Message<'a> {
     /// `None` if it is of no kind; only we ourselves write them.
     pub(super) fn parse(message: &'a [u8]) -> Option<Self> {
         let (kind, rest) = message.split_first()?;
-        if *kind == BARRIER {
-            return rest.first_chunk().map(|number| Self::Barrier(u64::from_be_bytes(*number)));
-        }
         Some(match (*kind, rest.split_first_chunk::<4>()) {
             (WAKE, _) => Self::Wake,
             (PACKET, Some((address, packet))) => Self::Packet(Ipv4Addr::from(*address), packet),
             (SUSPECT, Some((address, _))) => Self::Suspect(Ipv4Addr::from(*address)),
-            (TRAFFIC, _) => Self::Traffic(u64::from_ne_bytes(rest.try_into().ok()?)),
+            (BARRIER, _) => Self::Barrier(u64::from_ne_bytes(*rest.first_chunk()?)),
+            (TRAFFIC, _) => Self::Traffic(u64::from_ne_bytes(*rest.first_chunk()?)),
             _ => return None,
         })
     }
@@ -59,7 +57,7 @@ impl<'a> Message<'a> {
             Self::Wake => vec![WAKE],
             Self::Packet(address, packet) => [&Self::before_packet(address), packet].concat(),
             Self::Suspect(address) => [&[SUSPECT][..], &address.octets()].concat(),
-            Self::Barrier(number) => [&[BARRIER][..], &number.to_be_bytes()].concat(),
+            Self::Barrier(number) => [&[BARRIER][..], &number.to_ne_bytes()].concat(),
             Self::Traffic(slots) => [&[TRAFFIC][..], &slots.to_ne_bytes()].concat(),
         }
     }

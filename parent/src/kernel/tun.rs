@@ -27,6 +27,12 @@ fn open_device() -> std::io::Result<File> {
     OpenOptions::new().read(true).write(true).custom_flags(O_NONBLOCK).open(Path::new(TUN_DEVICE))
 }
 
+/// Has a TUN interface live as long as its descriptor again.
+pub fn end_with_us(name: &InterfaceName, queue: &OwnedFd) -> Result<(), KernelError> {
+    sys::set_tun_persistent(queue.as_fd(), false)
+        .map_err(|e| KernelError::new(name, "have the TUN interface end with us", Refusal::from(e)))
+}
+
 impl Netlink {
     /// Makes a TUN interface: down, marked as ours, and such that the kernel gives it no address. It
     /// lives as long as the descriptor and its copies. `EBUSY`: the name is taken.
@@ -53,8 +59,7 @@ impl Netlink {
         }
     }
 
-    /// Takes over a TUN interface of ours that was left behind; from now on it lives as long as the
-    /// descriptor again. `None`: it is in somebody's hands, or of another kind than we make.
+    /// Takes over a TUN interface of ours that was left behind. `None`: it is in somebody's hands, or of another kind than we make.
     pub fn attach_tun(&mut self, link: &Link) -> Result<Option<OwnedFd>, KernelError> {
         let Some(name) = &link.name else { return Ok(None) };
         let refused = |e: Refusal| KernelError::new(name, "take over the TUN interface", e);
@@ -69,7 +74,6 @@ impl Netlink {
         if !same {
             return Ok(None);
         }
-        sys::set_tun_persistent(device.as_fd(), false).map_err(|e| refused(e.into()))?;
         Ok(Some(device.into()))
     }
 

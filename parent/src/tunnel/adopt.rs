@@ -8,7 +8,9 @@ use isatapd_security::sys;
 
 use super::{Tunnel, hold_still_if_possible, key};
 use crate::device::{Device, tun_mtu};
-use crate::kernel::{IfIndex, KernelError, Kind, Link, Netlink, Prl, Sit, TunnelSpec};
+use crate::kernel::{
+    IfIndex, KernelError, Kind, Link, Netlink, Origin, Prl, Sit, TunnelSpec, end_with_us,
+};
 use crate::policy::Rank;
 
 /// The MTU of a link that the kernel takes for granted below a tunnel bound to none.
@@ -72,12 +74,19 @@ impl Tunnel {
         let mut tunnel = Self { device: Device::Tun(queue), ..Self::bare(link.index, spec) };
         tunnel.start(netlink)?;
         tunnel.inherit(netlink)?;
+        // Last: until all is taken over, an error leaves it for the next look.
+        if let Device::Tun(queue) = &tunnel.device {
+            end_with_us(&tunnel.name, queue)?;
+        }
         Ok(Some(tunnel))
     }
 
-    /// What is on it is ours from now on, but for the addresses of another locator, which go.
+    /// What we made on it is ours from now on, but for the addresses of another locator, which go.
     fn inherit(&mut self, netlink: &mut Netlink) -> Result<(), KernelError> {
-        for address in netlink.addresses(self.index)? {
+        let found = netlink.addresses(self.index)?;
+        // Before Linux 5.18 the kernel does not keep whose they are: then all are taken for ours.
+        let keeps = found.iter().any(|address| address.origin == Origin::LinkLocal);
+        for address in found.into_iter().filter(|a| !keeps || a.origin != Origin::Other) {
             self.addresses.entry(address.address).or_insert(address);
         }
         self.routes = netlink.routes(self.index)?.into_iter().map(|r| (key(&r), r)).collect();

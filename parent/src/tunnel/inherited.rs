@@ -2,10 +2,10 @@
 //! one answers first, and what the others gave is not to go and come again.
 
 use std::collections::BTreeSet;
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use isatapd_proto::{MAX_ADDRESSES, MAX_ROUTES};
+use isatapd_proto::{MAX_ADDRESSES, MAX_ROUTES, isatap};
 
 use super::{Key, Tunnel, key};
 use crate::kernel::{KernelError, Netlink, Origin};
@@ -46,7 +46,8 @@ impl Inherited {
         self.begin();
     }
 
-    fn begin(&mut self) {
+    /// The child has begun to wish.
+    pub(super) fn begin(&mut self) {
         let is_empty = self.addresses.is_empty() && self.routes.is_empty();
         let until = self.until.or_else(|| Instant::now().checked_add(GRACE));
         self.until = until.filter(|_| !is_empty);
@@ -77,6 +78,12 @@ impl Tunnel {
             routes: self.routes.keys().copied().collect(),
             until: None,
         };
+    }
+
+    /// The routers of inherited routes stay as long as these do.
+    pub(super) fn inherited_routers(&self) -> impl Iterator<Item = Ipv4Addr> {
+        let routes = self.routes.iter().filter(|(key, _)| self.inherited.has_route(key));
+        routes.filter_map(|(_, route)| Some(isatap::embedded(route.gateway?)?.0))
     }
 
     /// When what the child has not wished for is to go.

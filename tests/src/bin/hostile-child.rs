@@ -321,13 +321,17 @@ impl Hostile {
             };
             let mut pinged = false;
             let frame = self.frame(request);
-            while let Err(error) = self.channel.send(&frame, &[]) {
-                if error.kind() != ErrorKind::WouldBlock {
-                    exit(0);
-                }
-                self.wait(PollFlags::POLLIN | PollFlags::POLLOUT);
+            loop {
+                let sent = self.channel.send(&frame, &[]);
                 while let Ok(received) = self.channel.receive(&mut buffer, MAX_FDS) {
                     pinged |= matches!(decode(&buffer[..received.len]), Ok(Event::Ping));
+                }
+                match sent {
+                    Ok(()) => break,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                        self.wait(PollFlags::POLLIN | PollFlags::POLLOUT);
+                    }
+                    Err(_) => exit(0),
                 }
             }
             if pinged {

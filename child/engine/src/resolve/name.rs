@@ -118,8 +118,9 @@ impl Name {
         match &self.phase {
             Phase::Waiting(next) => {
                 let due = next.at(|| prl.next_solicitation(self.addresses()))?;
-                let known = self.known.as_ref().filter(|_| prl.are_lost(self.addresses()));
-                // There may be another by now.
+                // There may be another by now. A lookup that failed has its own time.
+                let lost = self.trouble.is_none() && prl.are_lost(self.addresses());
+                let known = self.known.as_ref().filter(|_| lost);
                 Some(known.map_or(due, |known| due.min(known.at.after(LONGEST))))
             }
             Phase::Asking(lookup) => lookup.deadline(),

@@ -16,6 +16,7 @@ mod adverts;
 mod again;
 mod by_path;
 mod dns;
+mod doubts;
 mod faults;
 mod links;
 mod message;

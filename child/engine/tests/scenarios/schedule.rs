@@ -161,7 +161,7 @@ fn what_cannot_be_sent_is_logged_once_and_goes_on() {
         world.tell(Input::SolicitFailed { slot: slot(0), form: UBit::Local, error });
         world.pass(secs(100));
     }
-    assert_eq!(world.lines.iter().filter(|l| l.contains("not solicited")).count(), 1);
+    assert_eq!(world.lines.iter().filter(|l| l.contains("not asked")).count(), 1);
     assert!(world.solicited.len() > 5);
     assert_eq!(world.counter("solicitations not sent"), 5);
 }
