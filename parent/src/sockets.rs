@@ -78,8 +78,8 @@ fn throw_away_strays(socket: &OwnedFd) -> Result<(), Errno> {
 /// whatever becomes of the tunnel.
 #[derive(Debug)]
 pub struct Protocol41 {
-    /// Receives what has IPv6 inside, and what became of packets that either sent. With the dynamic method it never fragments, with the static
-    /// one it is not sent by.
+    /// Receives what has IPv6 inside, and what became of packets that either sent. With the dynamic
+    /// method it never fragments, with the static one it is not sent by.
     whole: OwnedFd,
     /// Lets packets be fragmented, and receives nothing.
     fragmenting: OwnedFd,

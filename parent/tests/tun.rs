@@ -211,6 +211,12 @@ fn what_a_former_child_wished_for_stays_for_a_while() {
     let before = (addresses(), routes());
     tunnel.hand_down();
     assert_eq!(tunnel.inherited_until(), None, "the new one has not wished yet");
+    // It does not know all routers yet.
+    tunnel.drop_routes_but_by(&mut netlink, &Routers::default()).unwrap();
+    let prl = isatapd::kernel::Prl::open().unwrap();
+    tunnel.set_routers(&mut netlink, &prl, &[]).unwrap();
+    assert_eq!((addresses(), routes()), before);
+    assert!(tunnel.inherited_until().is_some());
     tunnel.set_addresses(&mut netlink, &nothing).unwrap();
     tunnel.set_routes(&mut netlink, &no_routes).unwrap();
     assert_eq!((addresses(), routes()), before);
