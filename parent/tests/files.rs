@@ -14,7 +14,7 @@ use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::thread::sleep;
+use std::thread::{JoinHandle, sleep, spawn};
 use std::time::{Duration, Instant};
 
 use isatapd::files::{Files, Opened};
@@ -59,13 +59,19 @@ impl Lab {
         }
     }
 
-    /// The last thing that is told of resolv.conf until all is quiet.
-    fn last(&mut self) -> Option<String> {
-        let mut last = None;
-        while let Some((opened, _)) = self.told(Duration::from_millis(1500)) {
-            last = Some(text(opened.resolv_conf));
+    /// How often is told, and the last thing of resolv.conf, until all is quiet after the changes.
+    fn until_quiet(&mut self, changes: JoinHandle<()>) -> (u64, String) {
+        let (mut count, mut last) = (0, String::new());
+        loop {
+            let finished = changes.is_finished();
+            match self.told(Duration::from_millis(1500)) {
+                Some((opened, _)) => (count, last) = (count + 1, text(opened.resolv_conf)),
+                None if finished => break,
+                None => {}
+            }
         }
-        last
+        changes.join().unwrap();
+        (count, last)
     }
 }
 
@@ -256,9 +262,8 @@ fn followed_however_it_changes() {
         let mut lab = Lab::new(before);
         assert!(lab.told(Duration::ZERO).is_none(), "{what}: told before anything has happened");
         let path = lab.folder.path().to_owned();
-        let change = std::thread::spawn(move || after(&path));
-        assert_eq!(lab.last().as_deref(), Some("new"), "{what}");
-        change.join().unwrap();
+        let (_, last) = lab.until_quiet(spawn(move || after(&path)));
+        assert_eq!(last, "new", "{what}");
         // And what comes after that.
         let at = lab.folder.path().join(RESOLV_CONF);
         fs::write(at, "more").unwrap();
@@ -275,12 +280,16 @@ fn at_once_and_nothing_else() {
     write(&at, "etc/other", "x");
     fs::rename(at.join("etc/other"), at.join("etc/another")).unwrap();
     assert!(lab.told(Duration::from_millis(300)).is_none());
-    replace(&at, RESOLV_CONF, "nameserver 10.0.0.54\n");
-    let (opened, took) = lab.told(Duration::from_secs(1)).unwrap();
-    assert_eq!(opened.servers, ["10.0.0.54:53".parse().unwrap()]);
-    assert!(took < Duration::from_millis(500), "{took:?}");
+    // The best of three: the machine may be busy.
+    let quick = (54..57).any(|n| {
+        replace(&at, RESOLV_CONF, &format!("nameserver 10.0.0.{n}\n"));
+        let (opened, took) = lab.told(Duration::from_secs(10)).unwrap();
+        assert_eq!(opened.servers, [format!("10.0.0.{n}:53").parse().unwrap()]);
+        took < Duration::from_millis(500)
+    });
+    assert!(quick, "never at once");
     write(&at, "etc/hosts", "10.0.0.1 isatap\n");
-    assert_eq!(text(lab.told(Duration::from_secs(1)).unwrap().0.hosts), "10.0.0.1 isatap\n");
+    assert_eq!(text(lab.told(Duration::from_secs(10)).unwrap().0.hosts), "10.0.0.1 isatap\n");
 }
 
 /// Missing or empty for a moment is no change, for longer it is.
@@ -312,7 +321,8 @@ fn what_is_gone_is_believed_after_a_second() {
 fn a_storm_is_bounded() {
     let mut lab = Lab::new(|at| write(at, RESOLV_CONF, "0"));
     let at = lab.folder.path().to_owned();
-    let storm = std::thread::spawn(move || {
+    let begin = Instant::now();
+    let storm = spawn(move || {
         for turn in 1..=400 {
             if turn % 3 == 0 {
                 fs::remove_file(at.join(RESOLV_CONF)).unwrap();
@@ -321,11 +331,7 @@ fn a_storm_is_bounded() {
             sleep(Duration::from_millis(10));
         }
     });
-    let (mut told, mut last) = (0, String::new());
-    while let Some((opened, _)) = lab.told(Duration::from_millis(1500)) {
-        (told, last) = (told + 1, text(opened.resolv_conf));
-    }
-    storm.join().unwrap();
-    assert!((6..=12).contains(&told), "told {told} times");
+    let (told, last) = lab.until_quiet(storm);
+    assert!((6..=7 + begin.elapsed().as_secs()).contains(&told), "told {told} times");
     assert_eq!(last, "400");
 }
