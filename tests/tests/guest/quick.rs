@@ -15,6 +15,9 @@ use crate::common::sorted;
 const RUNS: u8 = 5;
 const MIDDLE: usize = 2;
 const INTERVAL: Duration = Duration::from_millis(10);
+/// What the middle one of the times is below. Speed is measured by benchmarks: this only shows that no
+/// timer of the daemon adds to it.
+const LIMIT: Duration = Duration::from_millis(200);
 
 fn pinger(site: &Site) -> Pinger {
     Pinger::every(&site.namespace("host"), INET, INTERVAL)
@@ -37,7 +40,7 @@ fn a_start() {
         took
     });
     let took = sorted("start", times.collect())[MIDDLE];
-    assert!(took < Duration::from_millis(200), "{took:?}");
+    assert!(took < LIMIT, "{took:?}");
 }
 
 #[test]
@@ -51,7 +54,7 @@ fn another_address() {
         first(&pinger, began)
     });
     let took = sorted("another address", times.collect())[MIDDLE];
-    assert!(took < Duration::from_millis(200), "{took:?}");
+    assert!(took < LIMIT, "{took:?}");
 }
 
 #[test]
@@ -82,7 +85,6 @@ fn a_link_that_was_down() {
             first(&pinger, began)
         });
         let took = sorted(&format!("link down and up, {backend}"), times.collect())[MIDDLE];
-        let limit = if backend == "kernel" { 60 } else { 120 };
-        assert!(took < Duration::from_millis(limit), "{took:?}");
+        assert!(took < LIMIT, "{backend}: {took:?}");
     }
 }

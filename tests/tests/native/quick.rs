@@ -20,11 +20,9 @@ use crate::common::sorted;
 const RUNS: u8 = 7;
 /// Between them: what comes in storms is slowed down.
 const REST: Duration = Duration::from_millis(400);
-/// What the least of the times is below: far above what an idle machine takes, and below what any timer
-/// of the daemon would add.
-const STARTED: Duration = Duration::from_millis(50);
-const SOLICITED: Duration = Duration::from_millis(30);
-const PINGED: Duration = Duration::from_millis(40);
+/// What the least of the times is below. Speed is measured by benchmarks: this only shows that no timer
+/// of the daemon adds to it.
+const LIMIT: Duration = Duration::from_millis(200);
 const INTERVAL: Duration = Duration::from_millis(1);
 
 #[test]
@@ -34,7 +32,7 @@ fn a_start() {
     let mut times = Vec::new();
     for n in 0..RUNS {
         sleep(REST);
-        // A router does not answer the same host twice in three seconds.
+        // A router answers a host twice at once, then once in 3 s.
         ip::change_ipv4(&host, "eth0", Ipv4Addr::new(10, 0, 0, 11 + n));
         let pinger = Pinger::every(&host, INET, INTERVAL);
         let begin = Instant::now();
@@ -43,7 +41,7 @@ fn a_start() {
         daemon.stop(Signal::SIGTERM);
     }
     let times = sorted("start", times);
-    assert!(times[0] < STARTED, "{times:?}");
+    assert!(times[0] < LIMIT, "{times:?}");
 }
 
 /// Solicitations that a router has received: when, and from where.
@@ -82,7 +80,7 @@ fn moves(change: impl Fn(&str, Ipv4Addr, Ipv4Addr) -> Instant) -> [Vec<Duration>
 #[test]
 fn another_address_at_once() {
     let [first, pinged] = moves(|host, _, to| ip::change_ipv4(host, "eth0", to));
-    assert!(first[0] < SOLICITED && pinged[0] < PINGED, "{first:?} {pinged:?}");
+    assert!(first[0] < LIMIT && pinged[0] < LIMIT, "{first:?} {pinged:?}");
 }
 
 /// As a DHCP client does it: there is a time without an address.
@@ -94,5 +92,5 @@ fn another_address_after_none() {
         ip::run(host, &format!("addr add {to}/24 dev eth0"));
         began
     });
-    assert!(first[0] < SOLICITED && pinged[0] < PINGED, "{first:?} {pinged:?}");
+    assert!(first[0] < LIMIT && pinged[0] < LIMIT, "{first:?} {pinged:?}");
 }
