@@ -1,4 +1,4 @@
-//! What others do to the tunnel, and what we must not do to what is theirs.
+//! What we must not do to what is others'.
 
 use isatapd_tests::daemon::Daemon;
 use isatapd_tests::expect::{METRIC_MEDIUM, METRICS};
@@ -6,30 +6,7 @@ use isatapd_tests::site::ROUTER1;
 use isatapd_tests::wait::{secs, wait_for};
 use nix::sys::signal::Signal;
 
-use crate::common::{GLOBAL1, address, await_default, check_gone, default_by};
-
-#[test]
-fn a_tunnel_deleted_or_set_down_is_whole_again() {
-    let site = crate::site(&[]);
-    let mut daemon = Daemon::working(&site, &[]);
-    for act in [
-        "link del is0",
-        "link set is0 down",
-        "link set is0 down",
-        "-6 address flush dev is0",
-        "-6 route del default dev is0",
-        "link set is0 mtu 1300",
-    ] {
-        site.ip("host", act);
-        wait_for(secs(5), act, || {
-            (address(&site, GLOBAL1).is_some() && default_by(&site, ROUTER1).is_some())
-                .then_some(())
-        });
-        site.reaches_inet();
-    }
-    assert_eq!(daemon.stop(Signal::SIGTERM).0.code(), Some(0));
-    check_gone(&site, "is0");
-}
+use crate::common::{GLOBAL1, address, await_default};
 
 #[test]
 fn a_route_of_somebody_else_is_not_replaced() {
