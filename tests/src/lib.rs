@@ -18,6 +18,7 @@ pub mod prl;
 pub mod process;
 pub mod rdisc6;
 pub mod relay;
+pub mod repeated;
 pub mod routers;
 pub mod site;
 pub mod tun;

@@ -12,6 +12,7 @@ use isatapd_tests::expect::METRIC_LOST;
 use isatapd_tests::forge;
 use isatapd_tests::ping::Pinger;
 use isatapd_tests::process;
+use isatapd_tests::repeated::Repeated;
 use isatapd_tests::site::{DNS, HOST, ROUTER1, ROUTER2, Site};
 use isatapd_tests::wait::{secs, wait_for};
 
@@ -153,16 +154,10 @@ fn without_traffic_nobody_is_asked() {
 fn a_forged_answer_does_not_hold_traffic() {
     let (site, _daemon, pinger) = site(&[]);
     let dns = site.namespace("dns");
-    let stop = Arc::new(AtomicU64::new(0));
-    let ended = Arc::clone(&stop);
-    let forger = std::thread::spawn(move || {
-        while ended.load(Ordering::Relaxed) == 0 {
-            forge::neighbour_advert(&dns, DNS, ROUTER1, HOST);
-            std::thread::sleep(Duration::from_millis(50));
-        }
+    let _forger = Repeated::start(move || {
+        forge::neighbour_advert(&dns, DNS, ROUTER1, HOST);
+        std::thread::sleep(Duration::from_millis(50));
     });
     let took = take_over(&site, &pinger, MUTE);
-    stop.store(1, Ordering::Relaxed);
-    forger.join().expect("the forger");
     assert!(took < secs(8), "{took:?}");
 }
