@@ -5,12 +5,16 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::process::{Child, Command};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
+use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::NamedTempFile;
 
 use crate::netns::within;
+use crate::process::is_alive;
+use crate::wait::{secs, wait_for};
 
 /// Runs `ip ARGUMENTS` in a namespace and gives its output; panics if it fails.
 pub fn run(namespace: &str, arguments: &str) -> String {
@@ -33,10 +37,9 @@ fn ip(namespace: &str, arguments: &str) -> (bool, String, String) {
 
 /// Runs these commands of `ip -batch` in a namespace: one process, so they follow each other at once.
 pub fn batch(namespace: &str, commands: &str) {
-    let file = std::env::temp_dir().join(format!("isatapd-batch-{namespace}"));
-    std::fs::write(&file, commands).expect("a file of commands");
-    run(namespace, &format!("-batch {}", file.display()));
-    let _ = std::fs::remove_file(&file);
+    let file = NamedTempFile::new().expect("a file");
+    fs::write(&file, commands).expect("a file of commands");
+    run(namespace, &format!("-batch {}", file.path().display()));
 }
 
 /// Gives a link another IPv4 address in place of the one that it has, in one system call, with the
@@ -207,25 +210,48 @@ pub fn default_routes(namespace: &str, name: &str) -> Vec<Route> {
 
 /// Watches what goes from a link, until dropped.
 pub struct Watch {
+    namespace: String,
+    name: String,
     process: Child,
     log: NamedTempFile,
 }
 
 impl Watch {
-    /// Of the link of this name.
+    /// Of the link of this name; it listens already.
     pub fn start(namespace: &str, name: &str) -> Self {
         let log = NamedTempFile::new().expect("a file");
         let mut command = Command::new("ip");
         command.args(["netns", "exec", namespace, "stdbuf", "-oL"]);
-        command.args(["ip", "-6", "-o", "monitor", "address", "route", "dev", name]);
+        command.args(["ip", "-6", "-o", "monitor", "address", "route"]);
         let process = command.stdout(log.reopen().expect("the file")).spawn().expect("ip monitor");
-        Self { process, log }
+        let watch = Self { namespace: namespace.to_owned(), name: name.to_owned(), process, log };
+        watch.catch_up();
+        watch
     }
 
     /// The addresses and routes that went.
     pub fn removed(&self) -> Vec<String> {
-        let text = fs::read_to_string(&self.log).expect("the file");
-        text.lines().filter(|line| line.starts_with("Deleted")).map(str::to_owned).collect()
+        let text = self.catch_up();
+        let ours = |line: &&str| line.split_whitespace().any(|word| word == self.name);
+        let gone = text.lines().filter(|line| line.starts_with("Deleted"));
+        gone.filter(ours).map(str::to_owned).collect()
+    }
+
+    /// What it has told, once that includes a change made now, on another link.
+    fn catch_up(&self) -> String {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let mut marks = Vec::new();
+        wait_for(secs(10), "ip monitor", || {
+            let pid = Pid::from_raw(self.process.id().cast_signed());
+            assert!(is_alive(pid), "ip monitor has ended");
+            let mark = format!("fd77::{:x}/128", NEXT.fetch_add(1, Ordering::Relaxed));
+            for act in ["add", "del"] {
+                run(&self.namespace, &format!("-6 addr {act} {mark} dev lo"));
+            }
+            marks.push(mark);
+            let text = fs::read_to_string(&self.log).expect("the file");
+            marks.iter().any(|mark| text.contains(mark)).then_some(text)
+        })
     }
 }
 

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use isatapd_tests::capture::Capture;
 use isatapd_tests::daemon::Daemon;
-use isatapd_tests::process::{children, cpu_time};
+use isatapd_tests::ip;
+use isatapd_tests::process::{children, processor_time};
 use isatapd_tests::site::Site;
 use isatapd_tests::wait::secs;
 use nix::sys::signal::{Signal, kill};
@@ -22,7 +23,7 @@ const STORM: Duration = secs(3);
 fn check_rest(site: &Site, daemon: &mut Daemon) {
     sleep(secs(1));
     let processes = [daemon.parent(), daemon.child()];
-    let used = || processes.map(cpu_time).iter().sum::<Duration>();
+    let used = || processes.map(processor_time).iter().sum::<Duration>();
     let before = used();
     sleep(secs(2));
     let more = used().saturating_sub(before);
@@ -111,15 +112,13 @@ fn of_other_addresses() {
     let mut daemon = Daemon::working(&site, &[]);
     let child = daemon.child();
     let (solicited, lines) = (site.solicitations("router1"), daemon.log().lines().count());
-    let batch = site.file("batch");
     let addresses = (0..2500).flat_map(|n| {
         [format!("10.200.{}.{}/32 dev lo", n / 250, n % 250 + 1), format!("fd77::{n:x}/128 dev lo")]
     });
     let addresses: Vec<_> = addresses.collect();
     for action in ["add", "del"] {
         let all: Vec<_> = addresses.iter().map(|a| format!("addr {action} {a}\n")).collect();
-        fs::write(&batch, all.concat()).expect("a file");
-        site.ip("host", &format!("-batch {batch}"));
+        ip::batch(&site.namespace("host"), &all.concat());
     }
     check_rest(&site, &mut daemon);
     assert_eq!(children(daemon.parent()), [child]);
