@@ -11,9 +11,9 @@ use nix::unistd::Pid;
 
 use crate::etc::Etc;
 use crate::ip;
-use crate::process::{children, is_alive};
+use crate::process::{await_end, children, is_alive};
 use crate::site::{Site, isatapd};
-use crate::wait::{poll, secs, wait_for};
+use crate::wait::{secs, wait_for};
 
 /// The daemon in the foreground, with its standard error in a file. Killed when dropped.
 pub struct Daemon {
@@ -104,7 +104,7 @@ impl Daemon {
 
     /// Waits for its end.
     pub fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
-        poll(limit, || self.process.try_wait().expect("wait"))
+        await_end(&mut self.process, limit)
     }
 
     /// Sends a signal that ends it; gives the exit status and how long it took.

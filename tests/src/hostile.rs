@@ -6,13 +6,11 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::forge::isatap;
 use crate::ip;
 use crate::netns::within;
-use crate::process::status;
 use crate::site::Site;
 
 /// Messages that no child sends: each is its end.
@@ -242,9 +240,4 @@ pub fn check_tunnel(site: &Site) {
 /// 2000::/3 and fc00::/7.
 fn may_be_reached(first: u16) -> bool {
     first >> 13 == 1 || first >> 9 == 0xfc >> 1
-}
-
-/// Of its own: pages of the program come and go.
-pub fn resident(pid: Pid) -> u64 {
-    status(pid, "RssAnon").split(' ').next().and_then(|n| n.parse().ok()).expect("kB")
 }

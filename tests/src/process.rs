@@ -1,10 +1,13 @@
 //! What /proc says of a process.
 
 use std::fs;
+use std::io;
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -19,6 +22,16 @@ pub fn status(pid: Pid, key: &str) -> String {
         .split_whitespace()
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+/// A size in /proc/PID/status, in KiB.
+pub fn kib(pid: Pid, key: &str) -> u64 {
+    status(pid, key).trim_end_matches(" kB").parse().expect("KiB")
+}
+
+/// The KiB of memory of its own: pages of the program come and go.
+pub fn resident(pid: Pid) -> u64 {
+    kib(pid, "RssAnon")
 }
 
 /// How often its threads have had a processor.
@@ -68,10 +81,11 @@ pub fn descriptors(pid: Pid) -> Vec<(i32, String)> {
     found
 }
 
-/// The processor time that a process has taken, its threads included.
+/// The processor time that a process has taken in user and kernel mode, its threads included, to 10 ms.
 pub fn processor_time(pid: Pid) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process");
     let (_, rest) = stat.rsplit_once(") ").expect("a name");
+    // proc_pid_stat(5): utime and stime are fields 14 and 15, and this begins with the third.
     let ticks: u64 =
         rest.split(' ').skip(11).take(2).map(|n| n.parse::<u64>().expect("ticks")).sum();
     // USER_HZ is 100 on every machine that runs these tests.
@@ -90,13 +104,19 @@ pub fn is_alive(pid: Pid) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
-/// The CPU time that a process has used, in user and kernel mode, to 10 ms.
-pub fn cpu_time(pid: Pid) -> Duration {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("stat");
-    let (_, rest) = stat.rsplit_once(") ").expect("a name");
-    // proc_pid_stat(5): utime and stime are fields 14 and 15, and this begins with the third.
-    let ticks = rest.split(' ').skip(11).take(2).map(|n| n.parse::<u64>().expect("a number"));
-    Duration::from_millis(ticks.sum::<u64>() * 10)
+/// Waits for a child's end, and wakes up at once: what is measured is not the steps of looking.
+pub fn await_end(process: &mut Child, limit: Duration) -> Option<ExitStatus> {
+    if let Some(status) = process.try_wait().expect("wait") {
+        return Some(status);
+    }
+    // SAFETY: it takes numbers only, and the process has not been waited for.
+    let number = unsafe { libc::syscall(libc::SYS_pidfd_open, process.id(), 0) };
+    assert!(number >= 0, "pidfd_open: {}", io::Error::last_os_error());
+    // SAFETY: the descriptor is new, and nobody else's.
+    let fd = unsafe { OwnedFd::from_raw_fd(number.try_into().expect("a descriptor")) };
+    let limit = PollTimeout::try_from(limit).expect("a limit");
+    nix::poll::poll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLIN)], limit).expect("poll");
+    process.try_wait().expect("wait")
 }
 
 /// Runs a command to its end, or asks it to end after `limit`; what it wrote.

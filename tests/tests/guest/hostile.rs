@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use isatapd_tests::daemon::Daemon;
 use isatapd_tests::hostile::{
-    ENDS, STORMS, VIOLATIONS, check, check_tunnel, order, outside, resident, surround,
+    ENDS, STORMS, VIOLATIONS, check, check_tunnel, order, outside, surround,
 };
-use isatapd_tests::process::{children, is_alive};
+use isatapd_tests::process::{children, is_alive, resident};
 use isatapd_tests::site::{Site, isatapd};
 use isatapd_tests::wait::{secs, wait_for};
 use nix::sys::signal::Signal;

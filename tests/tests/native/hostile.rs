@@ -5,9 +5,9 @@ use std::thread::sleep;
 
 use isatapd_tests::daemon::Daemon;
 use isatapd_tests::hostile::{
-    ENDS, STORMS, VIOLATIONS, check, check_tunnel, order, outside, resident, surround,
+    ENDS, STORMS, VIOLATIONS, check, check_tunnel, order, outside, surround,
 };
-use isatapd_tests::process::is_alive;
+use isatapd_tests::process::{is_alive, resident};
 use isatapd_tests::site::Site;
 use isatapd_tests::wait::{secs, wait_for};
 use nix::sys::signal::Signal;
