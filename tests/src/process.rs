@@ -119,6 +119,30 @@ pub fn await_end(process: &mut Child, limit: Duration) -> Option<ExitStatus> {
     process.try_wait().expect("wait")
 }
 
+/// A program, killed with its children when dropped.
+pub struct Guard(pub Child);
+
+impl Guard {
+    /// The program itself.
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.0.id().cast_signed())
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // Once it has been waited for, its number may be another's.
+        if let Ok(None) = self.0.try_wait() {
+            let orphans = children(self.pid());
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+            for orphan in orphans {
+                let _ = kill(orphan, Signal::SIGKILL);
+            }
+        }
+    }
+}
+
 /// Runs a command to its end, or asks it to end after `limit`; what it wrote.
 pub fn output(command: &mut Command, limit: Duration) -> Output {
     let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -2,11 +2,11 @@
 //! daemon is in an empty network namespace; its child is stopped, so that it tells nobody.
 
 use std::fs;
-use std::process::{Child, Command};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use isatapd_tests::netns::in_new;
-use isatapd_tests::process::{children, status};
+use isatapd_tests::process::{Guard, children, status};
 use isatapd_tests::site::isatapd;
 use isatapd_tests::wait::{secs, wait_for};
 use nix::sys::signal::{Signal, kill};
@@ -18,14 +18,14 @@ const FAREWELL: Duration = Duration::from_millis(200);
 const ROUTER: [&str; 5] = ["--locator", "10.0.0.1", "--advertise", "2001:db8::/64", "10.0.0.1"];
 
 /// A daemon whose child is confined and then stopped.
-struct Daemon(Child);
+struct Daemon(Guard);
 
 impl Daemon {
     fn start(arguments: &[&str]) -> Self {
         let log = tempfile::NamedTempFile::new().expect("a file");
         let mut command = Command::new(isatapd());
         command.arg("-v").args(arguments).stderr(log.reopen().expect("the file"));
-        let daemon = Self(command.spawn().expect("isatapd"));
+        let daemon = Self(Guard(command.spawn().expect("isatapd")));
         // Before, its end is the end of the daemon.
         wait_for(secs(10), "a confined child", || {
             fs::read_to_string(&log).expect("the file").contains(": confined").then_some(())
@@ -35,7 +35,7 @@ impl Daemon {
     }
 
     fn pid(&self) -> Pid {
-        Pid::from_raw(self.0.id().cast_signed())
+        self.0.pid()
     }
 
     /// Sends a signal, and waits until it has been read.
@@ -48,7 +48,7 @@ impl Daemon {
 
     /// Waits for its end, which must be a good one.
     fn end(&mut self) {
-        assert!(self.0.wait().expect("wait").success());
+        assert!(self.0.0.wait().expect("wait").success());
     }
 }
 

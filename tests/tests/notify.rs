@@ -5,11 +5,10 @@ use std::process::Command;
 use std::time::Instant;
 
 use isatapd_tests::netns::in_new;
-use isatapd_tests::process::{children, link};
+use isatapd_tests::process::{Guard, children, link};
 use isatapd_tests::site::isatapd;
 use isatapd_tests::wait::{secs, wait_for};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
 #[test]
 fn it_is_told_of_readiness_state_life_and_end() {
@@ -23,19 +22,17 @@ fn it_is_told_of_readiness_state_life_and_end() {
         String::from_utf8_lossy(&buffer[..len]).into_owned()
     };
     let mut daemon = in_new(|| {
-        Command::new(isatapd())
-            .args(["--backend", "tun", "10.0.0.1"])
-            .env("NOTIFY_SOCKET", &path)
-            .env("WATCHDOG_USEC", "200000")
-            .spawn()
-            .expect("isatapd")
+        let mut command = Command::new(isatapd());
+        command.args(["--backend", "tun", "10.0.0.1"]);
+        command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "200000");
+        Guard(command.spawn().expect("isatapd"))
     });
     let mut heard: Vec<String> = Vec::new();
     while heard.iter().filter(|line| *line == "WATCHDOG=1").count() < 4 {
         heard.push(hear());
     }
     // A child that ends soon is replaced at once the first time only.
-    let parent = Pid::from_raw(daemon.id().cast_signed());
+    let parent = daemon.pid();
     let mut ended = Vec::new();
     for _ in 0..2 {
         let next = || children(parent).into_iter().find(|child| !ended.contains(child));
@@ -68,7 +65,7 @@ fn it_is_told_of_readiness_state_life_and_end() {
     while heard.last().is_some_and(|line| line != "STOPPING=1") {
         heard.push(hear());
     }
-    assert!(daemon.wait().expect("wait").success());
+    assert!(daemon.0.wait().expect("wait").success());
     assert_eq!(heard.iter().filter(|line| *line == "READY=1").count(), 1, "{heard:?}");
     let waits = "STATUS=waits: router 10.0.0.1: no route to it";
     assert!(heard.iter().any(|line| line == waits), "{heard:?}");
