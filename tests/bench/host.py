@@ -1,9 +1,10 @@
 """A host of the site under changes: the daemon that is measured, and what is done to it."""
-import concurrent.futures, ctypes, glob, os, signal, subprocess, time
-from instruments import Addresses, Probe, Solicitations
+import concurrent.futures, ctypes, fcntl, glob, os, select, signal, socket, struct, subprocess, time
+from instruments import Probe, Solicitations
 from lab import HERE, INET, LOG, Site, enter, tree
 
 NEWNS, BIND, REC, SLAVE = 0x20000, 0x1000, 0x4000, 0x80000
+SIOCSIFADDR = 0x8916
 ROUTERS = "10.0.0.101", "10.0.0.102"
 
 
@@ -38,7 +39,6 @@ class Host(Site):
         # A thread in the host's namespaces: what it starts need not be brought there first.
         self.inside = concurrent.futures.ThreadPoolExecutor(1, initializer=self.move)
         self.wire = self.inside.submit(Solicitations).result()
-        self.addresses = self.inside.submit(Addresses).result()
         if self.router:
             for n, prefix in (1, "2001:db8:1::/64"), (2, f"2001:db8:{1 if '--shared' in self.options else 2}::/64"):
                 self.start(f"router{n}", self.router, "--advertise", prefix, "--forward", "--locator", ROUTERS[n - 1])
@@ -81,10 +81,16 @@ class Host(Site):
 
     def terminate(self, limit=120):
         """Seconds from SIGTERM to the end of the daemon."""
-        begin = time.monotonic()
-        self.process.terminate()
-        self.process.wait(limit)
-        return time.monotonic() - begin
+        ended = os.pidfd_open(self.process.pid)  # Popen.wait looks in steps of up to 50 ms
+        try:
+            begin = time.monotonic()
+            self.process.terminate()
+            select.select([ended], [], [], limit)
+            seconds = time.monotonic() - begin
+            self.process.wait(0)
+            return seconds
+        finally:
+            os.close(ended)
 
     def child(self):
         """The daemon's second process."""
@@ -116,12 +122,29 @@ class Host(Site):
         return begin
 
     def done(self, node):
-        """Waits until the lines have been done; the time just after."""
-        batch = self.batches[node]
+        """Waits until the lines have been done, all of them; the time just after."""
+        batch = self.batches.pop(node)
         batch.stdin.close()
-        batch.wait(600)
-        del self.batches[node]
-        return time.monotonic()
+        failed, end = batch.wait(600), time.monotonic()
+        if failed:
+            raise OSError(f"not all was done on {node}; see {LOG}")
+        return end
+
+    def readdress(self, address):
+        """Gives eth0 another IPv4 address in one system call; the time just before."""
+        request = struct.pack("16sHH4s16x", b"eth0", socket.AF_INET, 0, socket.inet_aton(address))
+
+        def change():
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+                begin = time.monotonic()
+                fcntl.ioctl(s, SIOCSIFADDR, request)
+                return begin
+        return self.inside.submit(change).result()
+
+    def restore(self):
+        """Gives eth0 its first IPv4 address again, and no other."""
+        self.ip("host", "addr flush dev eth0", "addr add 10.0.0.2/24 dev eth0")
+        self.done("host")
 
     def dns(self, *addresses):
         self.lab("dns", *addresses)

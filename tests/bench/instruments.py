@@ -71,28 +71,6 @@ class Probe(threading.Thread):
         self.join()
 
 
-class Addresses:
-    """The kernel's news of new IPv4 addresses in a namespace."""
-    RTMGRP_IPV4_IFADDR, RTM_NEWADDR = 0x10, 20
-
-    def __init__(self):
-        """In the namespace of the calling thread."""
-        self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
-        self.socket.bind((0, self.RTMGRP_IPV4_IFADDR))
-
-    def next(self):
-        """The time at which the next one is told."""
-        while select.select([self.socket], [], [], 10)[0]:
-            now = time.monotonic()
-            if struct.unpack("IH", self.socket.recv(8192)[:6])[1] == self.RTM_NEWADDR:
-                return now
-        raise TimeoutError("no new address in 10 s")
-
-    def skip(self):
-        while select.select([self.socket], [], [], 0)[0]:
-            self.socket.recv(8192)
-
-
 class Solicitations:
     """Router Solicitations in protocol 41 that leave or enter a namespace, with the kernel's time of each."""
     SO_ATTACH_FILTER, SO_TIMESTAMPNS, ETH_P_ALL = 26, 35, 3

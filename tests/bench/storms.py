@@ -54,8 +54,7 @@ def interfaces(site, turn):
                 "interfaces: parent's peak, KiB more": peak(site.process.pid) - most} | more
     finally:
         site.clear()
-        site.ip("host", "addr del 10.0.0.3/24 dev eth0", "addr add 10.0.0.2/24 dev eth0")
-        site.done("host")
+        site.restore()
 
 
 def idle(site, turn):
