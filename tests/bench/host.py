@@ -8,6 +8,18 @@ SIOCSIFADDR = 0x8916
 ROUTERS = "10.0.0.101", "10.0.0.102"
 
 
+def ended(process, limit):
+    """Waits until a process has ended; the time then. Popen.wait looks in steps of up to 50 ms."""
+    descriptor = os.pidfd_open(process.pid)
+    try:
+        select.select([descriptor], [], [], limit)
+        now = time.monotonic()
+        process.wait(0)
+        return now
+    finally:
+        os.close(descriptor)
+
+
 class Daemon:
     """One that is measured: its program, and what it is told."""
 
@@ -81,16 +93,9 @@ class Host(Site):
 
     def terminate(self, limit=120):
         """Seconds from SIGTERM to the end of the daemon."""
-        ended = os.pidfd_open(self.process.pid)  # Popen.wait looks in steps of up to 50 ms
-        try:
-            begin = time.monotonic()
-            self.process.terminate()
-            select.select([ended], [], [], limit)
-            seconds = time.monotonic() - begin
-            self.process.wait(0)
-            return seconds
-        finally:
-            os.close(ended)
+        begin = time.monotonic()
+        self.process.terminate()
+        return ended(self.process, limit) - begin
 
     def child(self):
         """The daemon's second process."""
@@ -125,8 +130,8 @@ class Host(Site):
         """Waits until the lines have been done, all of them; the time just after."""
         batch = self.batches.pop(node)
         batch.stdin.close()
-        failed, end = batch.wait(600), time.monotonic()
-        if failed:
+        end = ended(batch, 600)
+        if batch.returncode:
             raise OSError(f"not all was done on {node}; see {LOG}")
         return end
 
