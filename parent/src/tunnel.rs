@@ -322,8 +322,12 @@ impl Tunnel {
                 }
             }
         });
+        let mut set: Vec<_> = set.collect();
         // That one is taken tells of all: other metrics are tried.
-        set.fold(Ok(()), |all, one| if is_taken(&one) { one } else { all.and(one) })
+        match set.iter().position(is_taken) {
+            Some(at) => set.swap_remove(at),
+            None => first_error(set.into_iter()),
+        }
     }
 
     fn kernel_routes(&self, wanted: &Routes) -> BTreeMap<Key, Route> {
