@@ -1,5 +1,5 @@
 """A host of the site under changes: the daemon that is measured, and what is done to it."""
-import concurrent.futures, ctypes, fcntl, glob, os, select, signal, socket, struct, subprocess, time
+import concurrent.futures, ctypes, fcntl, glob, math, os, select, signal, socket, struct, subprocess, time
 from instruments import Probe, Solicitations
 from lab import HERE, INET, LOG, Site, enter, tree
 
@@ -91,11 +91,14 @@ class Host(Site):
         time.sleep(rest)
         return seconds
 
-    def terminate(self, limit=120):
-        """Seconds from SIGTERM to the end of the daemon."""
+    def terminate(self, limit=300):
+        """Seconds from SIGTERM to the end of the daemon; infinity past `limit`."""
         begin = time.monotonic()
         self.process.terminate()
-        return ended(self.process, limit) - begin
+        try:
+            return ended(self.process, limit) - begin
+        except subprocess.TimeoutExpired:
+            return math.inf
 
     def child(self):
         """The daemon's second process."""
