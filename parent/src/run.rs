@@ -392,7 +392,9 @@ impl<'a> Daemon<'a> {
     /// The same for what is whole, a wish of the child or a change of an address: at once, as long as
     /// that is not often.
     pub(crate) fn look_at_once(&mut self, now: Instant) {
-        if self.failed || self.looks.wait(now).is_some() {
+        // One that has not taken what it was told is not to be told as much again.
+        let behind = self.child.as_ref().is_some_and(Child::is_waiting);
+        if self.failed || behind || self.looks.wait(now).is_some() {
             self.look_soon(now);
         } else {
             self.look_by(Some(now));
