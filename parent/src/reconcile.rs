@@ -22,7 +22,6 @@ impl Daemon<'_> {
     /// Looks at the kernel's state and follows it. Only an error that ends the start is an error.
     pub(crate) fn look(&mut self, now: Instant) -> Result<(), Fatal> {
         (self.look_at, self.looked) = (None, Some(now));
-        self.routers_are_new = false;
         self.looks.take(now);
         self.keep_forwarding(now);
         if std::mem::take(&mut self.network_changed) || self.forwarding != forwards() {
@@ -146,6 +145,7 @@ impl Daemon<'_> {
         }
         if let Some(tunnel) = &mut self.tunnel {
             tunnel.set_routers(&mut self.with.netlink, &self.with.prl, &choice.routers)?;
+            self.routers_are_new = false;
         }
         if found == Found::Mended {
             self.tell_link();

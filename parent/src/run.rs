@@ -160,11 +160,10 @@ impl<'a> Daemon<'a> {
     /// A parent with its first child started; `readiness` is told when the start is over.
     pub fn new(
         options: Options,
-        with: Resources,
+        mut with: Resources,
         child: Child,
         readiness: &'a mut Option<Readiness>,
     ) -> Self {
-        let mut with = with;
         let opened = with.files.open();
         Self {
             keep: options.keep,

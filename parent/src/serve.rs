@@ -120,8 +120,8 @@ impl Daemon<'_> {
         };
         // A router that left has no sockets any more, even if it comes back to the same slot.
         self.sockets.retain(|wish| routers.list().contains(wish));
+        self.routers_are_new = !routers.list().is_empty();
         self.routers = routers;
-        self.routers_are_new = true;
         self.outcome_of(result, now)
     }
 

@@ -33,8 +33,8 @@ const STRAYS: usize = 1024;
 
 /// A raw ICMPv6 socket for one router: connected to its link-local address on the tunnel, so that
 /// nothing comes from or goes to elsewhere, and only Router and Neighbor Advertisements come in (with
-/// their hop limit). The kernel fills in the checksum (RFC 3542 section 3.1). The tunnel must be up with its
-/// link-local address, which becomes the source.
+/// their hop limit). The kernel fills in the checksum (RFC 3542 section 3.1). The tunnel must be up
+/// with its link-local address, which becomes the source.
 pub fn router_socket(tunnel: IfIndex, router: Ipv6Addr) -> Result<OwnedFd, KernelError> {
     open_router_socket(tunnel, router)
         .map_err(|errno| failed(format!("router {router}"), "open a socket", errno))

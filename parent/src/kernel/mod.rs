@@ -28,8 +28,7 @@ pub use route::{Path, PathKind, Route};
 pub use sit::{Sit, TunnelSpec};
 pub use surroundings::{AnyRoute, FORWARDING, OwnAddress, forwards};
 pub use sysctl::{hold_still, ipv6_is_off};
-pub use tun::end_with_us;
-pub use tun::{TUN_DEVICE, has_tun};
+pub use tun::{TUN_DEVICE, end_with_us, has_tun};
 
 /// The number of an interface, unique while it exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

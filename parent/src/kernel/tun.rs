@@ -59,7 +59,8 @@ impl Netlink {
         }
     }
 
-    /// Takes over a TUN interface of ours that was left behind. `None`: it is in somebody's hands, or of another kind than we make.
+    /// Takes over a TUN interface of ours that was left behind. `None`: it is in somebody's hands, or
+    /// of another kind than we make.
     pub fn attach_tun(&mut self, link: &Link) -> Result<Option<OwnedFd>, KernelError> {
         let Some(name) = &link.name else { return Ok(None) };
         let refused = |e: Refusal| KernelError::new(name, "take over the TUN interface", e);
