@@ -98,10 +98,9 @@ pub fn children(pid: Pid) -> Vec<Pid> {
     all.split_whitespace().filter_map(|p| p.parse().ok().map(Pid::from_raw)).collect()
 }
 
-/// Whether the process is there, dead but not waited for excepted.
+/// Whether the process is there: until its last thread has ended and its descriptors are closed.
 pub fn is_alive(pid: Pid) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+    pidfd(pid).is_ok_and(|fd| !ends_within(&fd, PollTimeout::ZERO))
 }
 
 /// Waits for a child's end, and wakes up at once: what is measured is not the steps of looking.
@@ -109,14 +108,23 @@ pub fn await_end(process: &mut Child, limit: Duration) -> Option<ExitStatus> {
     if let Some(status) = process.try_wait().expect("wait") {
         return Some(status);
     }
-    // SAFETY: it takes numbers only, and the process has not been waited for.
-    let number = unsafe { libc::syscall(libc::SYS_pidfd_open, process.id(), 0) };
-    assert!(number >= 0, "pidfd_open: {}", io::Error::last_os_error());
-    // SAFETY: the descriptor is new, and nobody else's.
-    let fd = unsafe { OwnedFd::from_raw_fd(number.try_into().expect("a descriptor")) };
-    let limit = PollTimeout::try_from(limit).expect("a limit");
-    nix::poll::poll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLIN)], limit).expect("poll");
+    let fd = pidfd(Pid::from_raw(process.id().cast_signed())).expect("pidfd_open");
+    ends_within(&fd, PollTimeout::try_from(limit).expect("a limit"));
     process.try_wait().expect("wait")
+}
+
+fn pidfd(pid: Pid) -> io::Result<OwnedFd> {
+    // SAFETY: it takes numbers only.
+    let number = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
+    let number =
+        i32::try_from(number).ok().filter(|n| *n >= 0).ok_or_else(io::Error::last_os_error)?;
+    // SAFETY: the descriptor is new, and nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+fn ends_within(process: &OwnedFd, limit: PollTimeout) -> bool {
+    let mut fds = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+    nix::poll::poll(&mut fds, limit).expect("poll") > 0
 }
 
 /// A program, killed with its children when dropped.
