@@ -19,7 +19,7 @@ fn act(readiness: Readiness, action: &str, file: &str) -> Result<(), Fatal> {
         }
         "fail" => {
             Fatal::new(Exit::TempFail, "is0: in the way").complain();
-            readiness.fail(Exit::TempFail);
+            readiness.fail(Exit::TempFail.code());
         }
         "abort" => std::process::abort(),
         // "late": the caller is ended while the daemon waits for the end of its input.

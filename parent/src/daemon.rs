@@ -25,7 +25,8 @@ pub enum Process {
 /// What the daemon owes to whoever called it. Dropped without a word, it is a failure.
 #[derive(Debug)]
 pub struct Readiness {
-    status: PipeWriter,
+    /// `None`: another process tells how it went.
+    status: Option<PipeWriter>,
     null: File,
 }
 
@@ -43,7 +44,7 @@ pub fn start() -> Result<Process, Fatal> {
             drop(reader);
             setsid().map_err(|errno| failed("setsid", &errno.into()))?;
             chdir("/").map_err(|errno| failed("chdir", &errno.into()))?;
-            Ok(Process::Daemon(Readiness { status, null }))
+            Ok(Process::Daemon(Readiness { status: Some(status), null }))
         }
     }
 }
@@ -56,13 +57,22 @@ impl Readiness {
             .and_then(|()| dup2_stdout(&self.null))
             .and_then(|()| dup2_stderr(&self.null));
         dup.map_err(|errno| failed("/dev/null", &errno.into()))?;
-        self.status.write_all(&[0]).map_err(|error| failed("the caller is gone", &error))
+        self.tell(0).map_err(|error| failed("the caller is gone", &error))
     }
 
-    /// Tells that the daemon ends with `exit`. It has written the reason to the standard error.
-    pub fn fail(mut self, exit: Exit) {
+    /// Tells that the daemon ends with this status. It has written the reason to the standard error.
+    pub fn fail(mut self, status: u8) {
         // Without a reader there is nobody to tell.
-        let _ = self.status.write_all(&[exit.code()]);
+        let _ = self.tell(status);
+    }
+
+    /// From now on nothing is told, as another process does that.
+    pub fn leave_telling(&mut self) {
+        self.status = None;
+    }
+
+    fn tell(&mut self, status: u8) -> io::Result<()> {
+        self.status.as_mut().map_or(Ok(()), |pipe| pipe.write_all(&[status]))
     }
 }
 

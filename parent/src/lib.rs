@@ -17,6 +17,7 @@ pub mod exit;
 pub mod files;
 pub mod forwarding;
 pub mod kernel;
+pub mod leader;
 pub mod locator;
 pub mod lock;
 pub mod log;

@@ -20,26 +20,29 @@ use syslog::{Facility, Formatter3164, LogFormat, Severity};
 
 use crate::bucket::Bucket;
 use crate::cli::Options;
+use crate::kernel::InterfaceName;
 use crate::text::{MAX_LINE, escape};
 
 /// Where syslogd listens (syslog(3)).
 const DEV_LOG: &str = "/dev/log";
 
 /// Starts the log: what `options.level` names and what matters more is written. To be called once,
-/// after going to the background.
-pub fn start(options: &Options, kept: &Kept) {
+/// after going to the background. With several tunnels each line begins with the name of its `tunnel`.
+pub fn start(options: &Options, kept: &Kept, tunnel: Option<&InterfaceName>) {
     static LOGGER: OnceLock<Logger> = OnceLock::new();
     let daemon = options.daemon;
     let journal = is_journal(kept.journal_stream.as_deref());
     let logger = LOGGER.get_or_init(|| {
-        Logger(Mutex::new(Sinks {
+        let before = tunnel.map_or_else(String::new, |name| format!("{name}: "));
+        let sinks = Sinks {
             // Until the daemon is ready, who started it reads why it fails.
             stderr: Counted::new(Stderr {
                 journal,
                 least: if daemon { log::Level::Error } else { log::Level::Trace },
             }),
             syslog: (daemon || !journal).then(|| Counted::new(Syslog::new(DEV_LOG.as_ref()))),
-        }))
+        };
+        Logger { before, sinks: Mutex::new(sinks) }
     });
     // Fails if there is one already: then that one stays.
     let _ = log::set_logger(logger);
@@ -113,7 +116,11 @@ const fn severity(level: log::Level) -> Severity {
     }
 }
 
-struct Logger(Mutex<Sinks>);
+struct Logger {
+    /// What each line begins with.
+    before: String,
+    sinks: Mutex<Sinks>,
+}
 
 struct Sinks {
     stderr: Counted<Stderr>,
@@ -131,8 +138,12 @@ impl Log for Logger {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let line = escape(&record.args().to_string(), MAX_LINE);
-        let mut sinks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut line = record.args().to_string();
+        if !line.starts_with(&self.before) {
+            line.insert_str(0, &self.before);
+        }
+        let line = escape(&line, MAX_LINE);
+        let mut sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
         sinks.stderr.write(record.level(), &line);
         if let Some(syslog) = &mut sinks.syslog {
             syslog.write(record.level(), &line);
@@ -375,7 +386,7 @@ mod tests {
             stderr: Counted::new(Stderr { journal: false, least: Error }),
             syslog: Some(Counted::new(Syslog::new(&reader.path()))),
         };
-        let logger = Logger(Mutex::new(sinks));
+        let logger = Logger { before: String::new(), sinks: Mutex::new(sinks) };
         let write = |level, target: &str, args: std::fmt::Arguments| {
             logger.log(&Record::builder().level(level).target(target).args(args).build());
         };
@@ -386,6 +397,21 @@ mod tests {
         let cut = format!("{}...", "x".repeat(MAX_LINE - 3));
         let told = "name a\\x0aisatapd[1]: root gone\\x1b[2J%n";
         assert_eq!(reader.read(), [line("29", told), line("28", &cut)]);
+    }
+
+    #[test]
+    fn each_line_names_its_tunnel_if_there_are_several() {
+        let reader = Reader::new();
+        let sinks = Sinks {
+            stderr: Counted::new(Stderr { journal: false, least: Error }),
+            syslog: Some(Counted::new(Syslog::new(&reader.path()))),
+        };
+        let logger = Logger { before: "is1: ".to_owned(), sinks: Mutex::new(sinks) };
+        for (said, written) in [("is1: up", "is1: up"), ("child: up", "is1: child: up")] {
+            let args = format_args!("{said}");
+            logger.log(&Record::builder().level(Info).target("isatapd").args(args).build());
+            assert_eq!(reader.read(), [line("29", written)]);
+        }
     }
 
     #[test]

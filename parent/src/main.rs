@@ -16,6 +16,7 @@ use isatapd::exit::{Exit, Fatal};
 use isatapd::files::Files;
 use isatapd::forwarding::Forwarding;
 use isatapd::kernel::{KernelError, Monitor, Netlink, Prl, TUN_DEVICE, has_tun};
+use isatapd::leader::{self, Role};
 use isatapd::lock::Lock;
 use isatapd::notify::Notify;
 use isatapd::pidfile::PidFile;
@@ -41,34 +42,49 @@ fn main() -> ExitCode {
         Err(error) => return end(&Fatal::new(Exit::Os, error.to_string())),
     };
     // P2, P3: the command line; errors go to the standard error until there is a log.
-    let options = match cli::parse(std::env::args_os()) {
-        Ok(options) => options,
+    let tunnels = match cli::parse(std::env::args_os()) {
+        Ok(tunnels) => tunnels,
         Err(Stop::Print(text)) => return print(&text),
         Err(Stop::Fatal(fatal)) => return end(&fatal),
     };
     let mut readiness = None;
-    if options.daemon {
+    if tunnels.iter().any(|options| options.daemon) {
         match daemon::start() {
             Ok(Process::Original(status)) => return status.into(),
             Ok(Process::Daemon(it)) => readiness = Some(it),
             Err(fatal) => return end(&fatal),
         }
     }
-    match serve(options, &kept, &mut readiness) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(fatal) => {
-            let status = end(&fatal);
-            if let Some(readiness) = readiness {
-                readiness.fail(fatal.exit);
-            }
-            status
-        }
+    let status = run(tunnels, &kept, &mut readiness).unwrap_or_else(|fatal| {
+        fatal.complain();
+        fatal.exit.code()
+    });
+    if let Some(readiness) = readiness.filter(|_| status != 0) {
+        readiness.fail(status);
     }
+    status.into()
 }
 
-fn serve(options: Options, kept: &Kept, readiness: &mut Option<Readiness>) -> Result<(), Fatal> {
-    isatapd::log::start(&options, kept);
-    let notify = Notify::new(kept);
+/// Serves one tunnel, or leads the processes that serve one each. Result: the exit status.
+fn run(tunnels: Vec<Options>, kept: &Kept, readiness: &mut Option<Readiness>) -> Result<u8, Fatal> {
+    let (options, notify) = match leader::part(tunnels)? {
+        Role::Leader(leader) => return leader.lead(kept, readiness),
+        Role::Alone(options) => {
+            isatapd::log::start(&options, kept, None);
+            (options, Notify::new(kept))
+        }
+        Role::Tunnel(options, channel) => {
+            if let Some(readiness) = readiness {
+                readiness.leave_telling();
+            }
+            isatapd::log::start(&options, kept, Some(&options.name));
+            (options, Notify::to_leader(channel, kept))
+        }
+    };
+    serve(*options, notify, readiness).map(|()| 0)
+}
+
+fn serve(options: Options, notify: Notify, readiness: &mut Option<Readiness>) -> Result<(), Fatal> {
     // P4
     if !geteuid().is_root() {
         return Err(Fatal::new(Exit::NoPermission, "must be started by root"));

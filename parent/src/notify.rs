@@ -3,12 +3,14 @@
 //! Nothing waits for it, and nothing depends on it: a message that it does not take is lost.
 
 use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::{Duration, Instant};
 
 use isatapd_security::wash::Kept;
+use nix::unistd::getppid;
 
 /// The way to the service manager, if there is one.
 #[derive(Debug, Default)]
@@ -27,6 +29,19 @@ impl Notify {
         let ours = kept.watchdog_pid.is_none_or(|pid| pid == std::process::id());
         let watchdog = kept.watchdog.filter(|_| ours && socket.is_some());
         Self { socket, watchdog, ..Self::default() }
+    }
+
+    /// To the process in front of several tunnels, as often as the service manager hears from that.
+    pub fn to_leader(channel: OwnedFd, kept: &Kept) -> Self {
+        let leader = getppid().as_raw().unsigned_abs();
+        let its = kept.watchdog_pid.is_none_or(|pid| pid == leader);
+        let watchdog = kept.watchdog.filter(|_| its && kept.notify_socket.is_some());
+        Self { socket: Some(channel.into()), watchdog, ..Self::default() }
+    }
+
+    /// Tells what others have made of it.
+    pub fn pass_on(&self, message: &str) {
+        self.send(message);
     }
 
     /// The start is over.

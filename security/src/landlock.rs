@@ -43,17 +43,19 @@ pub(crate) fn deny_all() -> Result<ABI, ConfineError> {
     enforce(rules)
 }
 
-/// Denies all but `paths` and the execution of `program`. No scope: the parent signals a child that
-/// was started before, and systemd's notification socket may be an abstract one.
-pub(crate) fn allow(paths: &Paths, program: &Program) -> Result<ABI, ConfineError> {
+/// Denies all but `paths` and the execution of `program`. No scope: processes that were started before
+/// are signalled, and systemd's notification socket may be an abstract one.
+pub(crate) fn allow(paths: &Paths, program: Option<&Program>) -> Result<ABI, ConfineError> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let write = read | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::ResolveUnix;
     let execute = AccessFs::Execute | AccessFs::ReadFile;
     let mut rules = Ruleset::default()
         .handle_access(AccessFs::from_all(NEWEST))?
         .handle_access(AccessNet::from_all(NEWEST))?
-        .create()?
-        .add_rule(PathBeneath::new(program.as_fd(), execute))?;
+        .create()?;
+    if let Some(program) = program {
+        rules = rules.add_rule(PathBeneath::new(program.as_fd(), execute))?;
+    }
     rules = add_paths(rules, &paths.read, read)?;
     rules = add_paths(rules, &paths.write, write)?;
     let device = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev;

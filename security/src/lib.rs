@@ -1,7 +1,8 @@
 //! How a process of isatapd gives things up. The only crate of the workspace with `unsafe`.
 //!
 //! The parent washes itself ([`wash`]), starts the child ([`spawn`]) and confines itself
-//! ([`parent`]); the child proves what it is no more, and confines itself further ([`child`]). What
+//! ([`parent`]); the child proves what it is no more, and confines itself further ([`child`]). With
+//! several tunnels there is a process in front of their parents ([`leader`]). What
 //! each may ask of the kernel is data, with a reason per rule ([`seccomp`]). [`Channel`] joins them.
 //! A step that fails is an error that names it: nobody goes on half confined.
 
@@ -12,6 +13,7 @@ mod failure;
 pub mod identity;
 mod ipc;
 mod landlock;
+pub mod leader;
 mod limits;
 mod memory;
 pub mod parent;

@@ -50,7 +50,7 @@ pub fn confine(paths: &Paths, program: &Program) -> Result<Status, ConfineError>
     prctl::set_undumpable().at("prctl(PR_SET_DUMPABLE)")?;
     caps::close_ways_back(kept())?;
     caps::limit(kept())?;
-    let version = landlock::allow(paths, program)?;
+    let version = landlock::allow(paths, Some(program))?;
     let status = Status::read(version, seccomp::calls(RULES))?;
     // The first takes its calls back of the second, which must allow them to let it answer.
     seccomp::apply(&seccomp::absent(ABSENT)?)?;

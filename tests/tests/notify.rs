@@ -1,5 +1,7 @@
 //! What a service manager hears of a daemon in an empty network namespace.
 
+use std::io::IoSliceMut;
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::time::Instant;
@@ -9,6 +11,8 @@ use isatapd_tests::process::{Guard, children, link};
 use isatapd_tests::site::isatapd;
 use isatapd_tests::wait::{secs, wait_for};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
+use nix::unistd::Pid;
 
 #[test]
 fn it_is_told_of_readiness_state_life_and_end() {
@@ -69,4 +73,53 @@ fn it_is_told_of_readiness_state_life_and_end() {
     assert_eq!(heard.iter().filter(|line| *line == "READY=1").count(), 1, "{heard:?}");
     let waits = "STATUS=waits: router 10.0.0.1: no route to it";
     assert!(heard.iter().any(|line| line == waits), "{heard:?}");
+}
+
+/// Of several tunnels the one in front tells: that all are ready, how each does, and that all live.
+#[test]
+fn several_speak_as_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("notify");
+    let manager = UnixDatagram::bind(&path).expect("a socket");
+    manager.set_read_timeout(Some(secs(10))).expect("a limit");
+    setsockopt(&manager, sockopt::PassCred, &true).expect("a setting");
+    let mut daemon = in_new(|| {
+        let mut command = Command::new(isatapd());
+        command.args(["--backend", "tun", "10.0.0.1", "--and", "-n", "is1", "--backend", "tun"]);
+        command.arg("10.0.0.2");
+        command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "200000");
+        Guard(command.spawn().expect("isatapd"))
+    });
+    let status = "STATUS=is0: waits: router 10.0.0.1: no route to it; \
+                  is1: waits: router 10.0.0.2: no route to it";
+    let mut heard: Vec<String> = Vec::new();
+    let is_enough = |heard: &[String]| {
+        let lives = heard.iter().filter(|line| *line == "WATCHDOG=1").count();
+        lives >= 4 && heard.iter().any(|line| line == status)
+    };
+    while !is_enough(&heard) {
+        heard.push(from(&manager, daemon.pid()));
+    }
+    kill(daemon.pid(), Signal::SIGTERM).expect("kill");
+    while heard.last().is_some_and(|line| line != "STOPPING=1") {
+        heard.push(from(&manager, daemon.pid()));
+    }
+    assert!(daemon.0.wait().expect("wait").success());
+    assert_eq!(heard.iter().filter(|line| *line == "READY=1").count(), 1, "{heard:?}");
+}
+
+/// The next message; it must be of that process, as a service manager wants it.
+fn from(manager: &UnixDatagram, pid: Pid) -> String {
+    let mut buffer = [0; 512];
+    let mut control = nix::cmsg_space!(nix::libc::ucred);
+    let mut parts = [IoSliceMut::new(&mut buffer)];
+    let got = recvmsg::<()>(manager.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::empty());
+    let got = got.expect("a message");
+    let sender = got.cmsgs().expect("all").find_map(|message| match message {
+        ControlMessageOwned::ScmCredentials(sender) => Some(sender.pid()),
+        _ => None,
+    });
+    assert_eq!(sender, Some(pid.as_raw()));
+    let len = got.bytes;
+    String::from_utf8_lossy(&buffer[..len]).into_owned()
 }

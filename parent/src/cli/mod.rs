@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser};
 use isatapd_proto::{
     Advertise, Bounded, Level, MAX_ROUTER_SPECS, Mtu, RouterSpec, RouterTimeout, UnicastV4,
@@ -26,6 +27,12 @@ use crate::kernel::InterfaceName;
 /// The least time between solicitations (MinRouterSolicitInterval, RFC 5214 section 8.3.4), and
 /// between look-ups as 0.9.7 has it.
 pub const MIN_INTERVAL: Duration = Duration::from_mins(2);
+
+/// Between the options of two tunnels.
+const AND: &str = "--and";
+
+/// Options that hold for all tunnels.
+const OF_ALL: [&str; 5] = ["daemon", "pid", "user", "verbose", "quiet"];
 
 /// Options that were, and what became of them.
 const GONE: [(&str, &str); 5] = [
@@ -152,6 +159,9 @@ struct Line {
     /// Go to the background once ready
     #[arg(short, long)]
     daemon: bool,
+    /// What follows is of another tunnel
+    #[arg(long)]
+    and: bool,
     /// Leave the tunnel as it is at the end; the next start takes it over
     #[arg(short, long)]
     keep: bool,
@@ -185,18 +195,55 @@ pub fn command() -> clap::Command {
     Line::command()
 }
 
-/// The options that `args` are; the first of them is the program's name.
-pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Options, Stop> {
+/// The options that `args` are, of each tunnel, never none; the first of `args` is the program's name.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Vec<Options>, Stop> {
+    let mut args = args.into_iter();
+    let program = args.next().unwrap_or_default();
+    let args: Vec<_> = args.collect();
+    let mut tunnels: Vec<Options> = Vec::new();
+    for part in args.split(|arg| arg == AND) {
+        let part = [&program].into_iter().chain(part);
+        let tunnel = parse_one(part.cloned(), tunnels.first())?;
+        if tunnels.iter().any(|other| other.name == tunnel.name) {
+            return Err(usage(format!("--name {}: of two tunnels", tunnel.name)).into());
+        }
+        tunnels.push(tunnel);
+    }
+    Ok(tunnels)
+}
+
+/// The options of one tunnel; what holds for all is as in the `first`.
+fn parse_one(
+    args: impl IntoIterator<Item = OsString>,
+    first: Option<&Options>,
+) -> Result<Options, Stop> {
     let matches = command().try_get_matches_from(args).map_err(|error| stop(&error))?;
     let line = Line::from_arg_matches(&matches).map_err(|error| stop(&error))?;
+    if line.and {
+        return Err(usage("--and: must not be cut").into());
+    }
     check_backend(&line)?;
+    let mut options = options(line, &matches)?;
+    if let Some(first) = first {
+        let given = |id: &&str| matches.value_source(id) == Some(ValueSource::CommandLine);
+        if let Some(id) = OF_ALL.into_iter().find(given) {
+            return Err(usage(format!("--{id}: holds for all, so it is to be before {AND}")).into());
+        }
+        options.daemon = first.daemon;
+        options.user.clone_from(&first.user);
+        options.level = first.level;
+    }
+    Ok(options)
+}
+
+fn options(line: Line, matches: &ArgMatches) -> Result<Options, Fatal> {
     Ok(Options {
         name: line.name,
         link: line.link.0,
         mtu: line.mtu.0,
         ttl: line.ttl.0,
         pmtu_discovery: !line.nopmtudisc,
-        routers: routers(&matches)?,
+        routers: routers(matches)?,
         solicit_interval: line.interval.0,
         prl_refresh: line.check_dns.0,
         router_timeout: line.router_timeout,

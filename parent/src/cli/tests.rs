@@ -6,6 +6,12 @@ use super::values::router;
 use super::*;
 
 fn parsed(args: &[&str]) -> Result<Options, Stop> {
+    let mut tunnels = all(args)?;
+    assert_eq!(tunnels.len(), 1, "{args:?}");
+    Ok(tunnels.remove(0))
+}
+
+fn all(args: &[&str]) -> Result<Vec<Options>, Stop> {
     parse(std::iter::once("/usr/sbin/isatapd").chain(args.iter().copied()).map(OsString::from))
 }
 
@@ -195,7 +201,38 @@ fn octets_that_are_no_text_are_an_error() {
     assert!(matches!(parse(args), Err(Stop::Fatal(fatal)) if fatal.exit == Exit::Usage));
     let path = OsString::from_vec(vec![b'/', 0xff]);
     let args = ["isatapd".into(), "-p".into(), path.clone()];
-    assert_eq!(parse(args).unwrap().pid_file, Some(path.into()));
+    assert_eq!(parse(args).unwrap()[0].pid_file, Some(path.into()));
+}
+
+#[test]
+fn several_tunnels() {
+    let line = "-d -p /run/isatapd.pid -u nobody -v -k -l eth0 b --and -n is1 -l eth1 --advertise \
+        2001:db8::/64 --and --name is2";
+    let tunnels = all(&line.split_whitespace().collect::<Vec<_>>()).unwrap();
+    let [host, router, third] = tunnels.as_slice() else { panic!("{tunnels:?}") };
+    assert_eq!(
+        *host,
+        options(&line.split(" --and").next().unwrap().split(' ').collect::<Vec<_>>())
+    );
+    let common = ["-d", "-u", "nobody", "-v", "-n"];
+    assert_eq!(*third, options(&[&common[..], &["is2"]].concat()));
+    let own = ["is1", "-l", "eth1", "--advertise", "2001:db8::/64"];
+    assert_eq!(*router, options(&[&common[..], &own].concat()));
+    for (args, line) in [
+        ("--and", "--name is0: of two tunnels"),
+        ("-n a --and -n b --and -n a", "--name a: of two tunnels"),
+        ("--and -n is1 -d", "--daemon: holds for all, so it is to be before --and"),
+        ("--and -n is1 -p /a", "--pid: holds for all, so it is to be before --and"),
+        ("--and -n is1 -u a", "--user: holds for all, so it is to be before --and"),
+        ("--and -n is1 -q", "--quiet: holds for all, so it is to be before --and"),
+        ("--and -n is1 --an -n is2", "--and: must not be cut"),
+        ("--and -n is1 --and -m 1", "--mtu 1: below 1280, the least for IPv6"),
+    ] {
+        match all(&args.split(' ').collect::<Vec<_>>()) {
+            Err(Stop::Fatal(fatal)) if fatal.exit == Exit::Usage => assert_eq!(fatal.line, line),
+            other => panic!("{args}: {other:?}"),
+        }
+    }
 }
 
 #[test]

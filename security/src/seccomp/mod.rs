@@ -3,6 +3,7 @@
 
 pub mod child;
 pub mod datapath;
+pub mod leader;
 pub mod parent;
 
 use std::collections::{BTreeMap, BTreeSet};

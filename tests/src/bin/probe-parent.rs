@@ -4,7 +4,8 @@
 //!   (errno 0: made to seem to work, without effect);
 //! * `replace FOLDER`: starts a child, confines itself to FOLDER, ends the child, starts another;
 //! * `washed`: says what its caller has left in it;
-//! * `order ORDER`: confines itself and does what `order` says.
+//! * `order ORDER`: confines itself and does what `order` says;
+//! * `lead ORDER`: the same as the process in front of several tunnels.
 //!
 //! Writes one line for each thing that happened.
 
@@ -14,6 +15,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use isatapd_security::identity::Identity;
+use isatapd_security::leader;
 use isatapd_security::parent::{self, Paths};
 use isatapd_security::spawn::{EmptyRoot, Plan, Program, spawn};
 use isatapd_security::{Channel, wash};
@@ -61,11 +63,20 @@ fn act() -> Result<(), Box<dyn Error>> {
         "washed" => show(&kept),
         "order" => {
             parent::confine(&Paths::default(), &plan.program)?;
-            for line in &rest {
-                println!("{}", order::call(line).ok_or("no such order")?);
-            }
+            obey(&rest)?;
+        }
+        "lead" => {
+            leader::confine(&Paths::default())?;
+            obey(&rest)?;
         }
         _ => return Err("no such act".into()),
+    }
+    Ok(())
+}
+
+fn obey(orders: &[String]) -> Result<(), Box<dyn Error>> {
+    for line in orders {
+        println!("{}", order::call(line).ok_or("no such order")?);
     }
     Ok(())
 }

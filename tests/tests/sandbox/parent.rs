@@ -1,11 +1,12 @@
-//! The parent's own sandbox.
+//! The parent's own sandbox, and that of the process in front of several.
 
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output};
 
-use isatapd_security::child;
 use isatapd_security::parent::{ABSENT, CAPABILITIES, RULES};
+use isatapd_security::seccomp::Rule;
+use isatapd_security::{child, leader};
 
 use crate::filter::forbidden;
 use crate::probe::{PARENT, program};
@@ -62,25 +63,57 @@ const PROBES: &[(i64, &[&str], &[&str])] = &[
     (libc::SYS_unshare, &["65536"], &["0", "268435456", "1073741824"]),
 ];
 
+/// The same for the leader.
+const LEADERS: &[(i64, &[&str], &[&str])] = &[
+    (libc::SYS_socket, &["1 1 0"], &["16 3 0", "2 2 0", "10 2 0", "17 3 0", "40 1 0"]),
+    (libc::SYS_mmap, &["0 4096 3 34 -1 0"], &["0 4096 7 34 -1 0", "0 4096 5 34 -1 0"]),
+];
+
+/// Who: the stand-in's act, the table, its probes, and what is said to be absent.
+type Who = (
+    &'static str,
+    &'static [Rule],
+    &'static [(i64, &'static [&'static str], &'static [&'static str])],
+    &'static [Rule],
+);
+const BOTH: [Who; 2] = [("order", RULES, PROBES, ABSENT), ("lead", leader::RULES, LEADERS, &[])];
+
 #[test]
 fn conditions() {
-    for rule in RULES.iter().filter(|rule| !rule.conditions.is_empty()) {
-        assert!(PROBES.iter().any(|probe| probe.0 == rule.number), "{} has no probe", rule.name);
+    for (act, table, probes, _) in BOTH {
+        for rule in table.iter().filter(|rule| !rule.conditions.is_empty()) {
+            assert!(
+                probes.iter().any(|probe| probe.0 == rule.number),
+                "{} has no probe",
+                rule.name
+            );
+        }
+        for (number, live, die) in probes {
+            let mut tried = 0;
+            for arguments in *live {
+                let output = run(&[act, &format!("call {number} {arguments}")]);
+                assert!(output.status.success(), "{number} {arguments}: {}", output.status);
+                tried += 1;
+            }
+            let rules = table.iter().filter(|rule| rule.number == *number).count();
+            // fork and the thread live in the test of the replacement.
+            let elsewhere = *number == libc::SYS_clone;
+            assert!(tried == rules || elsewhere, "{number}: a rule without a probe");
+            for arguments in *die {
+                let output = run(&[act, &format!("call {number} {arguments}")]);
+                assert_eq!(output.status.signal(), Some(libc::SIGSYS), "{number} {arguments}");
+            }
+        }
     }
-    for (number, live, die) in PROBES {
-        let mut tried = 0;
-        for arguments in *live {
-            let output = run(&["order", &format!("call {number} {arguments}")]);
-            assert!(output.status.success(), "{number} {arguments}: {}", output.status);
-            tried += 1;
-        }
-        let rules = RULES.iter().filter(|rule| rule.number == *number).count();
-        // fork and the thread live in the test of the replacement.
-        assert!(tried == rules || *number == libc::SYS_clone, "{number}: a rule without a probe");
-        for arguments in *die {
-            let output = run(&["order", &format!("call {number} {arguments}")]);
-            assert_eq!(output.status.signal(), Some(libc::SIGSYS), "{number} {arguments}");
-        }
+}
+
+/// The leader may do nothing that those behind it may not, and none of what they make or change.
+#[test]
+fn who_leads_may_less() {
+    let parent: BTreeSet<i64> = RULES.iter().map(|rule| rule.number).collect();
+    assert!(leader::RULES.iter().all(|rule| parent.contains(&rule.number)));
+    for number in [libc::SYS_clone, libc::SYS_execveat, libc::SYS_openat, libc::SYS_ioctl] {
+        assert!(leader::RULES.iter().all(|rule| rule.number != number), "{number}");
     }
 }
 
@@ -95,10 +128,12 @@ fn what_a_child_may_do_its_parent_may() {
 
 #[test]
 fn every_other_number_dies() {
-    let allowed: BTreeSet<i64> = RULES.iter().chain(ABSENT).map(|rule| rule.number).collect();
-    for number in forbidden(&allowed) {
-        let output = run(&["order", &format!("call {number}")]);
-        assert_eq!(output.status.signal(), Some(libc::SIGSYS), "{number}");
+    for (act, table, _, absent) in BOTH {
+        let allowed: BTreeSet<i64> = table.iter().chain(absent).map(|rule| rule.number).collect();
+        for number in forbidden(&allowed) {
+            let output = run(&[act, &format!("call {number}")]);
+            assert_eq!(output.status.signal(), Some(libc::SIGSYS), "{act} {number}");
+        }
     }
 }
 
@@ -115,6 +150,6 @@ fn what_is_absent_is_said_to_be() {
 
 #[test]
 fn every_rule_and_capability_has_a_reason() {
-    assert!(RULES.iter().chain(ABSENT).all(|rule| !rule.reason.is_empty()));
+    assert!(RULES.iter().chain(ABSENT).chain(leader::RULES).all(|rule| !rule.reason.is_empty()));
     assert!(CAPABILITIES.iter().all(|kept| !kept.reason.is_empty()));
 }

@@ -14,5 +14,6 @@ mod meddling;
 mod names;
 pub mod restarts;
 mod routers;
+mod several;
 mod side_by_side;
 mod tampered;
