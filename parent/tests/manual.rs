@@ -76,7 +76,7 @@ fn synopsis() -> (BTreeSet<char>, BTreeSet<String>) {
 
 #[test]
 fn the_options_are_the_same() {
-    assert_eq!(parser().len(), 26);
+    assert_eq!(parser().len(), 27);
     assert_eq!(help(), parser());
     assert_eq!(page(), parser());
     let (letters, long) = synopsis();
