@@ -33,10 +33,12 @@ impl Notify {
 
     /// To the process in front of several tunnels, as often as the service manager hears from that.
     pub fn to_leader(channel: OwnedFd, kept: &Kept) -> Self {
+        let socket = UnixDatagram::from(channel);
+        let socket = socket.set_nonblocking(true).is_ok().then_some(socket);
         let leader = getppid().as_raw().unsigned_abs();
         let its = kept.watchdog_pid.is_none_or(|pid| pid == leader);
         let watchdog = kept.watchdog.filter(|_| its && kept.notify_socket.is_some());
-        Self { socket: Some(channel.into()), watchdog, ..Self::default() }
+        Self { socket, watchdog, ..Self::default() }
     }
 
     /// Tells what others have made of it.
