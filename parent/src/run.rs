@@ -214,10 +214,12 @@ impl<'a> Daemon<'a> {
 
     /// The start is over: the tunnel is there, or what it waits for has been said.
     pub(crate) fn ready(&mut self) -> Result<(), Fatal> {
+        // Who is told may act at once: the terminal is let go of before.
+        self.readiness.take().map_or(Ok(()), Readiness::ready)?;
         if !std::mem::replace(&mut self.started, true) {
             self.with.notify.ready();
         }
-        self.readiness.take().map_or(Ok(()), Readiness::ready)
+        Ok(())
     }
 
     fn serve_until_told(&mut self) -> Result<(), Fatal> {
