@@ -41,9 +41,9 @@ impl Prefix {
     /// Those that advertise it.
     pub(crate) fn advertisers(&self) -> impl Iterator<Item = Slot> + use<> {
         let bits = self.advertisers;
-        (0..64_u8)
-            .filter(move |slot| bits & bit_of(*slot) != 0)
-            .filter_map(|slot| Slot::try_from(slot).ok())
+        (0..=u8::MAX)
+            .map_while(|slot| Slot::try_from(slot).ok())
+            .filter(move |slot| bits & slot.bit() != 0)
     }
 
     /// The same, a bit for each slot.
@@ -54,10 +54,6 @@ impl Prefix {
     fn ends(&self) -> Option<Until> {
         self.address.map(|a| a.valid).into_iter().chain(self.on_link).max()
     }
-}
-
-fn bit_of(slot: u8) -> u64 {
-    1_u64.checked_shl(slot.into()).unwrap_or(0)
 }
 
 /// All prefixes.
@@ -108,9 +104,9 @@ impl Prefixes {
             cx.counters.count(Counter::NoRoom);
         }
         if option.valid.is_zero() {
-            prefix.advertisers &= !bit_of(slot.get());
+            prefix.advertisers &= !slot.bit();
         } else {
-            prefix.advertisers |= bit_of(slot.get());
+            prefix.advertisers |= slot.bit();
         }
         prefix.owner = prefix.owner.or(Some(slot));
         if prefix.ends().is_none() {
@@ -160,8 +156,8 @@ impl Prefixes {
     /// connections that have them, and as long as if it had withdrawn them.
     pub(crate) fn forget(&mut self, now: Instant, slot: Slot) {
         for prefix in self.0.values_mut() {
-            let was_its = prefix.advertisers & bit_of(slot.get()) != 0;
-            prefix.advertisers &= !bit_of(slot.get());
+            let was_its = prefix.advertisers & slot.bit() != 0;
+            prefix.advertisers &= !slot.bit();
             if was_its && prefix.advertisers == 0 {
                 let most = Until::of(now, TWO_HOURS);
                 prefix.address = prefix
