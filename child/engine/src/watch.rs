@@ -68,7 +68,12 @@ impl Watch {
                         router.schedule.restart(cx.now);
                     }
                 }
-                Step::Probe { first: false } => {}
+                Step::Probe { first: false } => {
+                    // Only an advertisement will tell that it is back.
+                    if !router.reach.answers() && !router.reach.is_reachable() {
+                        router.schedule.remind(cx.now);
+                    }
+                }
                 Step::Lost => {
                     lost = true;
                     let router = router.address;
