@@ -51,6 +51,14 @@ impl Prefix {
         self.advertisers
     }
 
+    /// The router at `slot` advertises it no more: it counts to the share of another, or of none.
+    fn withdrawn_by(&mut self, slot: Slot) {
+        self.advertisers &= !slot.bit();
+        if self.owner == Some(slot) {
+            self.owner = self.advertisers().next();
+        }
+    }
+
     fn ends(&self) -> Option<Until> {
         self.address.map(|a| a.valid).into_iter().chain(self.on_link).max()
     }
@@ -104,11 +112,11 @@ impl Prefixes {
             cx.counters.count(Counter::NoRoom);
         }
         if option.valid.is_zero() {
-            prefix.advertisers &= !slot.bit();
+            prefix.withdrawn_by(slot);
         } else {
             prefix.advertisers |= slot.bit();
+            prefix.owner = prefix.owner.or(Some(slot));
         }
-        prefix.owner = prefix.owner.or(Some(slot));
         if prefix.ends().is_none() {
             self.0.remove(&net);
         } else if !self.0.contains_key(&net) && !self.has_room(slot, false) {
@@ -157,15 +165,12 @@ impl Prefixes {
     pub(crate) fn forget(&mut self, now: Instant, slot: Slot) {
         for prefix in self.0.values_mut() {
             let was_its = prefix.advertisers & slot.bit() != 0;
-            prefix.advertisers &= !slot.bit();
+            prefix.withdrawn_by(slot);
             if was_its && prefix.advertisers == 0 {
                 let most = Until::of(now, TWO_HOURS);
                 prefix.address = prefix
                     .address
                     .map(|a| Address { valid: a.valid.min(most), preferred: Until::At(now) });
-            }
-            if prefix.owner == Some(slot) {
-                prefix.owner = prefix.advertisers().next();
             }
         }
     }
