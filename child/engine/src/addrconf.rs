@@ -161,7 +161,7 @@ impl Prefixes {
     }
 
     /// The router at `slot` is gone. Addresses of prefixes that only it advertised are for
-    /// connections that have them, and as long as if it had withdrawn them.
+    /// connections that have them, and as long as if it had withdrawn them; so are neighbours.
     pub(crate) fn forget(&mut self, now: Instant, slot: Slot) {
         for prefix in self.0.values_mut() {
             let was_its = prefix.advertisers & slot.bit() != 0;
@@ -171,6 +171,7 @@ impl Prefixes {
                 prefix.address = prefix
                     .address
                     .map(|a| Address { valid: a.valid.min(most), preferred: Until::At(now) });
+                prefix.on_link = prefix.on_link.map(|until| until.min(most));
             }
         }
     }
