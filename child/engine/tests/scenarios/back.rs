@@ -1,9 +1,12 @@
 //! How soon a router that was lost is back.
 
-use isatapd_engine::Input;
+use std::time::Duration;
 
-use crate::reach::good;
-use crate::world::{World, secs, v4};
+use isatapd_engine::Input;
+use isatapd_proto::Backend;
+
+use crate::reach::{Site, good};
+use crate::world::{World, secs, tunnel_by, v4};
 
 /// One that knows no Neighbor Solicitations is asked for an advertisement every two minutes (RFC 5214
 /// section 8.3.4) as long as there is traffic, and else less and less often.
@@ -36,4 +39,33 @@ fn one_that_knows_none_is_back_within_two_minutes() {
     assert_eq!(solicited(&world).len(), 1, "there is traffic again");
     world.hear_by_path("10.0.0.1", &good());
     assert!(world.says("router 10.0.0.1: reachable again"));
+}
+
+/// After many changes the last is no less a chance than the first: it is taken within ten seconds. One
+/// that helps nobody is forgotten.
+#[test]
+fn the_last_of_many_changes_is_a_chance() {
+    for by_path in [false, true] {
+        let backend = if by_path { Backend::Tun } else { Backend::Kernel };
+        let change = || Input::Link(tunnel_by(backend, "10.0.0.5"));
+        let mut site = Site::new(by_path);
+        (site.alive, site.traffic) = ([false, true], true);
+        site.pass(secs(300));
+        site.traffic = false;
+        site.pass(secs(100));
+        for turn in 0..20 {
+            site.alive[0] = turn == 19;
+            site.world.tell(change());
+            site.pass(Duration::from_millis(100));
+        }
+        assert_eq!(site.by(), Some(1), "{by_path}");
+        site.pass(secs(10));
+        assert_eq!(site.by(), Some(0), "{by_path}");
+
+        let mut site = Site::new(by_path);
+        for _ in 0..20 {
+            site.world.tell(change());
+        }
+        assert_eq!(site.pass(secs(300)), 0, "{by_path}");
+    }
 }
