@@ -72,7 +72,7 @@ impl Default for Prl {
             routers: BTreeMap::new(),
             solicitations: SOLICITATIONS,
             not_before: None,
-            asked: Asked::new("router list", "when the tunnel changes"),
+            asked: Asked::new("router list", "when the tunnel changes or at a reload"),
             too_long: false,
             hint: false,
             hints: HINTS,
