@@ -21,7 +21,7 @@ pub enum Event {
         /// `CARGO_PKG_VERSION` of the parent.
         version: Text<32>,
     },
-    /// What to do; again after a reload. Comes before the request `StartupDone` is due.
+    /// What to do: once to each child, before the request `StartupDone` is due.
     Config(Config),
     /// The name servers; again whenever one of the files changes.
     Resolver(Resolver),

@@ -108,6 +108,13 @@ ranged! {
     RouterTimeout(u8, "u8"), 1..=60, "not from 1 to 60 s"
 }
 
+impl Slot {
+    /// The place of this slot in a set of 64, a bit for each.
+    pub const fn bit(self) -> u64 {
+        1 << self.0
+    }
+}
+
 impl RouterTimeout {
     /// As RFC 4861 section 10 has it, the three solicitations of a silent router are a second apart.
     pub const DEFAULT: Self = Self(6);

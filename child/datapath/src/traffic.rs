@@ -23,11 +23,6 @@ impl Default for Traffic {
     }
 }
 
-/// The bit of a slot.
-const fn bit(slot: Slot) -> u64 {
-    1 << slot.get()
-}
-
 impl Traffic {
     /// The next packet to each of these, a bit each, is to be told of once; to no other.
     pub fn watch(&self, slots: u64) {
@@ -58,10 +53,10 @@ impl Traffic {
 
     /// A packet goes to this router: its bit if that is to be told.
     pub(crate) fn sent(&self, slot: Slot) -> u64 {
-        if self.watched.load(Ordering::Relaxed) & bit(slot) == 0 {
+        if self.watched.load(Ordering::Relaxed) & slot.bit() == 0 {
             return 0;
         }
-        self.watched.fetch_and(!bit(slot), Ordering::Relaxed) & bit(slot)
+        self.watched.fetch_and(!slot.bit(), Ordering::Relaxed) & slot.bit()
     }
 }
 

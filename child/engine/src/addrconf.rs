@@ -41,9 +41,9 @@ impl Prefix {
     /// Those that advertise it.
     pub(crate) fn advertisers(&self) -> impl Iterator<Item = Slot> + use<> {
         let bits = self.advertisers;
-        (0..64_u8)
-            .filter(move |slot| bits & bit_of(*slot) != 0)
-            .filter_map(|slot| Slot::try_from(slot).ok())
+        (0..=u8::MAX)
+            .map_while(|slot| Slot::try_from(slot).ok())
+            .filter(move |slot| bits & slot.bit() != 0)
     }
 
     /// The same, a bit for each slot.
@@ -51,13 +51,17 @@ impl Prefix {
         self.advertisers
     }
 
+    /// The router at `slot` advertises it no more: it counts to the share of another, or of none.
+    fn withdrawn_by(&mut self, slot: Slot) {
+        self.advertisers &= !slot.bit();
+        if self.owner == Some(slot) {
+            self.owner = self.advertisers().next();
+        }
+    }
+
     fn ends(&self) -> Option<Until> {
         self.address.map(|a| a.valid).into_iter().chain(self.on_link).max()
     }
-}
-
-fn bit_of(slot: u8) -> u64 {
-    1_u64.checked_shl(slot.into()).unwrap_or(0)
 }
 
 /// All prefixes.
@@ -108,11 +112,11 @@ impl Prefixes {
             cx.counters.count(Counter::NoRoom);
         }
         if option.valid.is_zero() {
-            prefix.advertisers &= !bit_of(slot.get());
+            prefix.withdrawn_by(slot);
         } else {
-            prefix.advertisers |= bit_of(slot.get());
+            prefix.advertisers |= slot.bit();
+            prefix.owner = prefix.owner.or(Some(slot));
         }
-        prefix.owner = prefix.owner.or(Some(slot));
         if prefix.ends().is_none() {
             self.0.remove(&net);
         } else if !self.0.contains_key(&net) && !self.has_room(slot, false) {
@@ -157,19 +161,17 @@ impl Prefixes {
     }
 
     /// The router at `slot` is gone. Addresses of prefixes that only it advertised are for
-    /// connections that have them, and as long as if it had withdrawn them.
+    /// connections that have them, and as long as if it had withdrawn them; so are neighbours.
     pub(crate) fn forget(&mut self, now: Instant, slot: Slot) {
         for prefix in self.0.values_mut() {
-            let was_its = prefix.advertisers & bit_of(slot.get()) != 0;
-            prefix.advertisers &= !bit_of(slot.get());
+            let was_its = prefix.advertisers & slot.bit() != 0;
+            prefix.withdrawn_by(slot);
             if was_its && prefix.advertisers == 0 {
                 let most = Until::of(now, TWO_HOURS);
                 prefix.address = prefix
                     .address
                     .map(|a| Address { valid: a.valid.min(most), preferred: Until::At(now) });
-            }
-            if prefix.owner == Some(slot) {
-                prefix.owner = prefix.advertisers().next();
+                prefix.on_link = prefix.on_link.map(|until| until.min(most));
             }
         }
     }

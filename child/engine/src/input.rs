@@ -12,7 +12,7 @@ use crate::Instant;
 /// Something that happened.
 #[derive(Clone, Debug)]
 pub enum Input<'a> {
-    /// What to do; the first input, and again after a reload.
+    /// What to do: the first input, told once. Another would replace it.
     Config(Config),
     /// The number of name servers, and the files as they are now (empty if there is none).
     Resolver {

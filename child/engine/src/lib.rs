@@ -225,7 +225,7 @@ impl Engine {
         let before = std::mem::replace(&mut self.tunnel, tunnel);
         if tunnel == before {
             if tunnel.is_some() {
-                self.prl.hurry(self.cx.now);
+                self.prl.hurry();
             }
             return;
         }
@@ -359,6 +359,7 @@ impl Engine {
 
     /// Does all that is due.
     fn settle(&mut self) {
+        self.prl.take_hint(self.cx.now);
         self.resolver.tick(&mut self.cx, &self.prl);
         if self.resolver.take_changed() {
             self.choose_routers();

@@ -30,9 +30,11 @@ const MAX_RTR_SOLICITATION_DELAY: Duration = Duration::from_secs(1);
 /// So long after its boot a machine may be one of many that have just got their power back.
 const BOOTING: Duration = Duration::from_mins(1);
 
-/// Changes of the network after which silent routers are solicited anew, and doubts after which others
-/// are: in a burst, and one more a minute.
-const HINTS: Bucket = Bucket::new(5, Duration::from_mins(1));
+/// Changes of the network after which silent routers are solicited anew: in a burst, and one more each
+/// ten seconds.
+const HINTS: Bucket = Bucket::new(5, Duration::from_secs(10));
+/// Doubts after which routers are asked: in a burst, and one more a minute.
+const DOUBTS: Bucket = Bucket::new(5, Duration::from_mins(1));
 
 /// One router of the list.
 #[derive(Clone, Debug)]
@@ -56,6 +58,8 @@ pub(crate) struct Prl {
     asked: Asked,
     /// Whether the list is longer than is used.
     too_long: bool,
+    /// The network has changed, and there was no time yet for what follows from it.
+    hint: bool,
     hints: Bucket,
     doubts: Bucket,
     /// Of the tunnel, since there was one.
@@ -68,10 +72,11 @@ impl Default for Prl {
             routers: BTreeMap::new(),
             solicitations: SOLICITATIONS,
             not_before: None,
-            asked: Asked::new("router list", "when the tunnel changes"),
+            asked: Asked::new("router list", "when the tunnel changes or at a reload"),
             too_long: false,
+            hint: false,
             hints: HINTS,
-            doubts: HINTS,
+            doubts: DOUBTS,
             locator: None,
         }
     }
@@ -208,10 +213,13 @@ impl Prl {
         }
     }
 
-    /// When the next solicitation may leave.
+    /// When the next solicitation may leave, or [`Prl::take_hint`] has something to do.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let due = self.routers.values().filter_map(|router| router.schedule.due()).min()?;
-        Some(due.max(self.solicitations.ready_at()).max(self.not_before.unwrap_or(due)))
+        let due = self.routers.values().filter_map(|router| router.schedule.due()).min();
+        let ready = self.solicitations.ready_at();
+        let due = due.map(|due| due.max(ready).max(self.not_before.unwrap_or(due)));
+        let hint = (self.hint && self.any_waits()).then(|| self.hints.ready_at());
+        due.into_iter().chain(hint).min()
     }
 
     /// When the first of these routers is solicited next.
@@ -227,15 +235,25 @@ impl Prl {
         routers.peek().is_some() && routers.all(|router| !router.reach.is_reachable())
     }
 
-    /// The network has changed: routers that were silent may answer now.
-    pub(crate) fn hurry(&mut self, now: Instant) {
-        let mut routers = self.routers.values();
-        if routers.any(|r| r.schedule.backs_off() || !r.reach.is_reachable())
-            && self.hints.take(now)
-        {
+    /// The network has changed.
+    pub(crate) const fn hurry(&mut self) {
+        self.hint = true;
+    }
+
+    /// If the network has changed, routers that were silent may answer now. After many changes that is
+    /// tried a little later, once for all of them.
+    pub(crate) fn take_hint(&mut self, now: Instant) {
+        self.hint = self.hint && self.any_waits();
+        if self.hint && self.hints.take(now) {
+            self.hint = false;
             self.solicit_silent(now);
             self.routers.values_mut().for_each(|router| router.reach.hurry(now));
         }
+    }
+
+    /// Whether a change of the network may help a router.
+    fn any_waits(&self) -> bool {
+        self.routers.values().any(|r| r.schedule.backs_off() || !r.reach.is_reachable())
     }
 
     /// Solicits routers that were silent anew.
@@ -273,6 +291,7 @@ impl Prl {
 
     /// All router sockets, or the data path, are gone.
     pub(crate) fn close(&mut self) {
+        self.hint = false;
         self.routers.values_mut().for_each(|router| router.schedule.close());
     }
 

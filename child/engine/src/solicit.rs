@@ -129,6 +129,15 @@ impl Schedule {
         }
     }
 
+    /// It is wanted and does not answer: solicited as soon as RFC 5214 section 8.3.4 allows; the back-off
+    /// goes on.
+    pub(crate) fn remind(&mut self, now: Instant) {
+        if self.due.is_some() {
+            let sent = self.sent.map_or(now, |sent| sent.after(MIN_ROUTER_SOLICIT_INTERVAL));
+            self.advance(sent.max(now));
+        }
+    }
+
     /// Due at `at` or before, but not within a second of the last one.
     fn advance(&mut self, at: Instant) {
         let at = self.sent.map_or(at, |sent| at.max(sent.after(LEAST_GAP)));

@@ -10,6 +10,7 @@ use crate::accept::{Packet, Reason};
 use crate::prl::Prl;
 use crate::solicit::Way;
 use crate::wire::icmp6::{self, Opened};
+use crate::wire::neighbour::NEIGHBOUR_ADVERTISEMENT;
 use crate::wire::router_solicit;
 
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
@@ -35,8 +36,11 @@ pub(crate) fn advertisement<'a>(
 ) -> Result<Packet<'a>, Reason> {
     let Opened { source, destination, hop_limit, message } = *opened;
     let slot = prl.slot_of(from).ok_or(Reason::NoRouter)?;
-    // RFC 6964 section 2
-    let to_us = own.contains(&destination) || (destination == ALL_NODES && !own.is_empty());
+    // To all: an advertisement (RFC 6964 section 2), no answer to a Neighbor Solicitation (RFC 4861
+    // section 7.1.2).
+    let answer = message.first() == Some(&NEIGHBOUR_ADVERTISEMENT);
+    let to_all = destination == ALL_NODES && !own.is_empty() && !answer;
+    let to_us = own.contains(&destination) || to_all;
     if !to_us {
         return Err(Reason::Destination);
     }

@@ -38,7 +38,7 @@ impl Watch {
         let in_use = if by_path { slots } else { slots & in_use(prl) };
         for (slot, router) in prl.iter_mut() {
             router.reach.any_traffic();
-            if in_use & bit(slot) != 0 {
+            if in_use & slot.bit() != 0 {
                 router.reach.traffic(now, self.timing);
             }
         }
@@ -68,7 +68,12 @@ impl Watch {
                         router.schedule.restart(cx.now);
                     }
                 }
-                Step::Probe { first: false } => {}
+                Step::Probe { first: false } => {
+                    // Only an advertisement will tell that it is back.
+                    if !router.reach.answers() && !router.reach.is_reachable() {
+                        router.schedule.remind(cx.now);
+                    }
+                }
                 Step::Lost => {
                     lost = true;
                     let router = router.address;
@@ -90,7 +95,7 @@ impl Watch {
         let minded = || prl.iter().filter(|(_, router)| is_minded(router));
         let any = minded().any(|(_, router)| router.reach.rests());
         let wanted = minded().filter(|(_, router)| any || router.reach.is_quiet());
-        let wanted = wanted.fold(0, |bits, (slot, _)| bits | bit(slot));
+        let wanted = wanted.fold(0, |bits, (slot, _)| bits | slot.bit());
         if by_path {
             if wanted & !self.armed != 0 {
                 cx.act(Action::Watch(wanted));
@@ -138,9 +143,5 @@ fn in_use(prl: &Prl) -> u64 {
         .min_by_key(|(preference, slot)| (std::cmp::Reverse(*preference), *slot));
     let specific = there().filter(|(_, router)| router.learnt.routes.iter().next().is_some());
     let slots = default.into_iter().map(|(_, slot)| slot).chain(specific.map(|(slot, _)| slot));
-    slots.fold(0, |bits, slot| bits | bit(slot))
-}
-
-const fn bit(slot: Slot) -> u64 {
-    1 << slot.get()
+    slots.fold(0, |bits, slot| bits | slot.bit())
 }

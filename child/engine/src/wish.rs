@@ -19,8 +19,10 @@ use isatapd_datapath::Bucket;
 /// Wishes in a burst, and one more each fifth of a second: an advertisement may change both.
 const WISHES: Bucket = Bucket::new(20, Duration::from_millis(200));
 
-/// From a wish that failed to the next try.
-const RETRY: Duration = Duration::from_secs(10);
+/// From a wish that failed to the next try: as while the parent changes the tunnel. Doubled each time.
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+/// The longest of these times.
+const LAST_RETRY: Duration = Duration::from_secs(10);
 
 /// An address, with ends instead of time left: equal as long as nothing but time has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +53,8 @@ struct Told<T> {
     stale: bool,
     /// It failed: when it is told again.
     again: Option<Instant>,
+    /// How often it has failed since it last did not.
+    failures: u32,
 }
 
 /// What the parent was told.
@@ -77,7 +81,7 @@ impl Default for Wishes {
 impl<T: PartialEq> Told<T> {
     const fn new(subject: &'static str) -> Self {
         let asked = Asked::new(subject, "at the next advertisement at the latest");
-        Self { asked, last: Vec::new(), stale: false, again: None }
+        Self { asked, last: Vec::new(), stale: false, again: None, failures: 0 }
     }
 
     /// Whether `wanted` is news to the parent; it is told now.
@@ -93,8 +97,15 @@ impl<T: PartialEq> Told<T> {
     }
 
     fn done(&mut self, cx: &mut Context, seq: Seq, outcome: Outcome) {
-        if self.asked.done(cx, seq, outcome) && matches!(outcome, Outcome::Failed(_)) {
-            self.again = Some(cx.now.after(RETRY));
+        if !self.asked.done(cx, seq, outcome) {
+            return;
+        }
+        if matches!(outcome, Outcome::Failed(_)) {
+            let doubled = 1_u32.checked_shl(self.failures).unwrap_or(u32::MAX);
+            self.again = Some(cx.now.after(FIRST_RETRY.saturating_mul(doubled).min(LAST_RETRY)));
+            self.failures = self.failures.saturating_add(1);
+        } else {
+            self.failures = 0;
         }
     }
 

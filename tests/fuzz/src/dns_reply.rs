@@ -8,8 +8,8 @@ use isatapd_proto::HostName;
 
 /// The name that the seeds are replies for.
 const NAME: &str = "isatap.example.com";
-/// RFC 2181 section 8.
-const MAX_TTL: Duration = Duration::from_secs(0x7fff_ffff);
+/// RFC 8767 section 4.
+const MAX_TTL: Duration = Duration::from_secs(604_800);
 
 /// A reply is taken only with our id and for our question, and what it says stands in it.
 pub fn check(data: &[u8]) {

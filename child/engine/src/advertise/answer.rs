@@ -104,8 +104,10 @@ impl Answers {
             begun
         } else {
             let (host, client) = if waits { self.pending.pop() } else { self.next_untold() }?;
-            let before = self.recent.get(host).map(|(at, _)| at.after(MIN_DELAY_BETWEEN_RAS));
-            self.recent.insert(before.map_or(now, |at| at.max(now)), host, client);
+            // Of more than two, as of changes, only the last counts.
+            let before = self.recent.get(host).map(|(at, _)| at.min(now));
+            let again = before.map_or(now, |at| at.after(MIN_DELAY_BETWEEN_RAS).max(now));
+            self.recent.insert(again, host, client);
             (host, client, 0)
         };
         let after = nth.saturating_add(1);

@@ -18,6 +18,8 @@ pub const MAX_REPLY: usize = 8192;
 const HEADER: usize = 12;
 /// Octets of the longest datagram wanted (RFC 6891 section 6.2.5; no IP fragments on any link).
 const UDP_PAYLOAD: u16 = 1232;
+/// RFC 8767 section 4; also with the top bit set.
+const MAX_TTL: Duration = Duration::from_hours(7 * 24);
 /// Aliases followed.
 const MAX_CHAIN: usize = 8;
 
@@ -250,9 +252,9 @@ impl<'a> Records<'a> {
     }
 }
 
-/// RFC 2181 section 8: with the top bit set it is 0.
+/// As long as it may be believed.
 fn seconds(ttl: Ttl) -> Duration {
-    Duration::from_secs(i32::try_from(ttl.as_secs()).map_or(0, i32::unsigned_abs).into())
+    Duration::from_secs(ttl.as_secs().into()).min(MAX_TTL)
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ pub(crate) fn routing(routers: &str, advertise: Advertise) -> Config {
     Config { advertise: Some(advertise), ..config(routers) }
 }
 
-fn forwarding(forwarding: bool) -> Input<'static> {
+pub(crate) fn forwarding(forwarding: bool) -> Input<'static> {
     let (locator, mtu) = (v4(LOCATOR), 1480.try_into().unwrap());
     let tunnel = Some(Tunnel { locator, mtu, backend: Backend::Tun });
     Input::Link(Link { tunnel, forwarding, ..Link::default() })

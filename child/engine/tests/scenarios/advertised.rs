@@ -7,8 +7,8 @@ use isatapd_proto::isatap::{UBit, link_local};
 use isatapd_proto::{Advertise, AdvertisedPrefix, Command, Lifetime, State};
 
 use crate::advertise::{
-    LOCATOR, NEW, SITE, advertise, host, last, longest, of, router, router_of, routing, sent,
-    solicit, solicit_as, source_of, to_whom,
+    LOCATOR, NEW, SITE, advertise, forwarding, host, last, longest, of, router, router_of, routing,
+    sent, solicit, solicit_as, source_of, to_whom,
 };
 use crate::message::{self, AUTONOMOUS, Answer, ON_LINK, advert, mtu, prefix};
 use crate::world::{World, config, is_addresses, is_routes, secs, v4};
@@ -183,6 +183,24 @@ fn hosts_are_told_of_a_change() {
     solicit(&mut world, host(9000));
     world.pass(secs(10));
     assert_eq!(lifetimes(&world), [new]);
+}
+
+/// However often it was told of a change just now, a host that asks is answered within three seconds.
+#[test]
+fn changes_do_not_put_off_answers() {
+    let mut world = router();
+    solicit(&mut world, host(1));
+    world.pass(secs(10));
+    world.transmitted.clear();
+    for turn in 0..40 {
+        world.tell(forwarding(turn % 2 == 1));
+        world.pass(Duration::from_millis(10));
+    }
+    assert_eq!(to_whom(&world), [host(1); 40]);
+    world.transmitted.clear();
+    solicit(&mut world, host(1));
+    world.pass(secs(3));
+    assert_eq!(to_whom(&world), [host(1)]);
 }
 
 /// A59: all within the parent's patience, the latest first, then it is over.

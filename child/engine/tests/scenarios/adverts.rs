@@ -259,6 +259,40 @@ fn addresses_are_shared_between_routers() {
     assert_eq!((of(&world, 1), of(&world, 2)), (0, 16));
 }
 
+/// What was withdrawn lasts for two hours, but takes no room from what is advertised now; unless
+/// another router still advertises it: then it is of its share.
+#[test]
+fn withdrawn_addresses_give_way() {
+    let many = |numbers: std::ops::Range<u16>, valid| {
+        let of = |i| prefix(&format!("2001:db8:0:{i:x}::"), AUTONOMOUS, valid, valid);
+        advert(1800, &numbers.map(of).collect::<Vec<_>>())
+    };
+    let there = |world: &World| {
+        let number = |a: &isatapd_proto::AddressWish| a.prefix.net().addr().segments()[3];
+        world.addresses().iter().map(number).collect::<Vec<_>>()
+    };
+    let mut world = World::up("10.0.0.1 10.0.0.2");
+    world.hear(0, &many(0..16, 9000));
+    world.hear(0, &many(0..16, 0));
+    world.pass(secs(1));
+    assert_eq!(there(&world), (0..16).collect::<Vec<_>>());
+    world.hear(0, &many(16..18, 9000));
+    world.pass(secs(1));
+    let there_now = there(&world);
+    assert_eq!((there_now.len(), &there_now[14..]), (16, &[16, 17][..]));
+
+    let mut world = World::up("10.0.0.1 10.0.0.2");
+    world.hear(0, &many(0..16, 9000));
+    world.hear(1, &many(0..16, 9000));
+    world.hear(0, &many(0..16, 0));
+    world.hear(1, &many(16..32, 9000));
+    world.pass(secs(1));
+    assert_eq!(there(&world), (0..16).collect::<Vec<_>>(), "they are the second's own");
+    world.hear(0, &many(16..32, 9000));
+    world.pass(secs(1));
+    assert_eq!(there(&world).iter().filter(|number| **number >= 16).count(), 8);
+}
+
 /// F9, CVE-2026-56116: a million advertisements that withdraw what is not there, and some that add
 /// and withdraw, leave nothing behind.
 #[test]

@@ -129,7 +129,8 @@ fn refresh() {
         (11, Some(secs(3600)), Some(11)),
         (1, Some(secs(3600)), Some(10)),
         (300, Some(secs(120)), Some(120)),
-        (u32::MAX, Some(secs(3600)), None),
+        (u32::MAX, Some(secs(3600)), Some(3600)),
+        (u32::MAX, Some(secs(2_000_000)), Some(604_800)),
         (300, None, None),
         (0, None, None),
     ] {
@@ -138,8 +139,6 @@ fn refresh() {
         world.tell(Input::Config(Config { prl_refresh: refresh, ..config("r.example") }));
         world.resolver("");
         let at = world.engine.deadline().map(|d| (d.time_since_boot() - world.now).as_secs());
-        // A TTL of 2^31 and more is zero (RFC 2181 section 8).
-        let expected = if ttl == u32::MAX { Some(10) } else { expected };
         assert_eq!(at, expected, "TTL {ttl}");
     }
 }
@@ -203,6 +202,19 @@ fn the_old_list_is_kept() {
     world.servers = vec![zone(&[("*", Answer::Code(2))])];
     world.pass(secs(10 * 24 * 3600));
     assert_eq!(routers(&world), ["10.0.0.2"]);
+}
+
+/// RFC 8767 section 4: no answer is fresh for more than a week, so that a denial has effect.
+#[test]
+fn a_huge_ttl_is_a_week() {
+    for ttl in [604_801, 0x7fff_ffff, 0x8000_0000, u32::MAX] {
+        let mut world = world("r.example", "", vec![zone(&[("*", a("10.0.0.1", ttl))])]);
+        world.servers = vec![zone(&[("*", Answer::Code(3))])];
+        world.pass(secs(8 * 24 * 3600 - 1));
+        assert_eq!(routers(&world), ["10.0.0.1"], "{ttl}");
+        world.pass(secs(70));
+        assert_eq!(routers(&world), [""; 0], "{ttl}");
+    }
 }
 
 /// A socket that is refused counts as its server's failure; nothing spins.

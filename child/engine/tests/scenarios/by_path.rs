@@ -249,6 +249,28 @@ fn prefixes_on_the_link_have_a_route() {
     assert_eq!(world.published, 0);
 }
 
+/// What only a router that left has said of neighbours ends like the addresses of its prefixes.
+#[test]
+fn prefixes_of_a_router_that_left_end() {
+    let forever = |net: &str, flags| prefix(net, flags, u32::MAX, u32::MAX);
+    let ours = forever(SITE, ON_LINK | AUTONOMOUS);
+    let (near, shared) = ("2001:db8:0:2::", "2001:db8:0:3::");
+    let mut world = World::up_by_path("10.0.0.1 10.0.0.2");
+    let options = [ours, forever(near, ON_LINK), forever(shared, ON_LINK)];
+    world.hear_by_path("10.0.0.1", &advert(1800, &options));
+    world.hear_by_path("10.0.0.2", &advert(1800, &[forever(shared, ON_LINK)]));
+    let on_link = |world: &World| {
+        let routes = world.routes();
+        let routes = routes.iter().filter(|r| r.next_hop.is_none());
+        routes.map(|r| (r.destination.to_string(), r.lifetime.secs())).collect::<Vec<_>>()
+    };
+    let [site, near, shared] = [SITE, near, shared].map(|net| format!("{net}/64"));
+    world.tell(Input::Config(config("10.0.0.2")));
+    assert_eq!(on_link(&world), [(site, 7200), (near, 7200), (shared.clone(), u32::MAX)]);
+    world.pass(secs(7200));
+    assert_eq!((world.addresses().len(), on_link(&world)), (0, vec![(shared, u32::MAX)]));
+}
+
 #[test]
 fn another_backend_is_another_tunnel() {
     let mut world = World::up("10.0.0.1");

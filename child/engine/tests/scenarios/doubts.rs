@@ -68,7 +68,7 @@ fn a_suspect_is_asked_at_once() {
 fn only_the_router_itself_answers() {
     let [source, other_form] = UBit::BOTH.map(|u| link_local(v4("10.0.0.1"), u));
     let second = link_local(v4("10.0.0.2"), UBit::Local);
-    let ours = link_local(v4("10.0.0.5"), UBit::Local);
+    let [ours, other_of_ours] = UBit::BOTH.map(|u| link_local(v4("10.0.0.5"), u));
     let by = |target| answer(target);
     let with = |at: usize, octet: u8| {
         let mut message = answer(source);
@@ -76,27 +76,29 @@ fn only_the_router_itself_answers() {
         message
     };
     let long = [&answer(source)[..], &[2, 0, 0, 0, 0, 0, 0, 0]].concat();
-    for (from, source, hops, message, counts) in [
-        ("10.0.0.1", source, 255, by(source), true),
-        ("10.0.0.1", source, 254, by(source), false),
-        ("10.0.0.2", source, 255, by(source), false),
-        ("10.0.0.2", second, 255, by(source), false),
-        ("10.0.0.9", source, 255, by(source), false),
-        ("10.0.0.1", source, 255, by(second), false),
-        ("10.0.0.1", source, 255, by(other_form), false),
-        ("10.0.0.1", source, 255, with(4, 0x80), false),
-        ("10.0.0.1", source, 255, with(1, 1), false),
-        ("10.0.0.1", source, 255, by(source)[..23].to_vec(), false),
-        ("10.0.0.1", source, 255, long, false),
+    for (from, source, hops, to, message, counts) in [
+        ("10.0.0.1", source, 255, ours, by(source), true),
+        ("10.0.0.1", source, 254, ours, by(source), false),
+        ("10.0.0.2", source, 255, ours, by(source), false),
+        ("10.0.0.2", second, 255, ours, by(source), false),
+        ("10.0.0.9", source, 255, ours, by(source), false),
+        ("10.0.0.1", source, 255, ours, by(second), false),
+        ("10.0.0.1", source, 255, ours, by(other_form), false),
+        ("10.0.0.1", source, 255, ours, with(4, 0x80), false),
+        ("10.0.0.1", source, 255, ours, with(1, 1), false),
+        ("10.0.0.1", source, 255, ours, by(source)[..23].to_vec(), false),
+        ("10.0.0.1", source, 255, ours, long, false),
+        ("10.0.0.1", source, 255, other_of_ours, by(source), true),
+        ("10.0.0.1", source, 255, "ff02::1".parse().unwrap(), by(source), false),
     ] {
         let mut site = Site::new(true);
         (site.alive, site.traffic) = ([false, true], true);
         site.pass(secs(6));
-        let mut packet = icmp6::packet(source, ours, &message);
+        let mut packet = icmp6::packet(source, to, &message);
         packet[7] = hops;
         site.world.tell(Input::Tunnelled { from: from.parse().unwrap(), packet: &packet });
         let expected = if counts { Some(0) } else { Some(1) };
-        assert_eq!(site.by(), expected, "{from} {source} {hops} {message:02x?}");
+        assert_eq!(site.by(), expected, "{from} {source} {hops} {to} {message:02x?}");
     }
     // By the socket of a router.
     for (source, hops, message, counts) in [

@@ -181,11 +181,31 @@ fn refusals_are_logged_once_and_tried_again() {
     let forever = advert(1800, &[prefix(SITE, AUTONOMOUS, u32::MAX, u32::MAX)]);
     world.hear(0, &forever);
     world.pass(secs(60));
-    // What failed is tried again each 10 s, what was refused is not.
-    assert_eq!((world.count(is_addresses), world.count(is_routes)), (1, 7));
+    // What failed is tried again, after 10 s in the end; what was refused is not.
+    assert_eq!((world.count(is_addresses), world.count(is_routes)), (1, 12));
     world.hear(0, &forever);
-    assert_eq!((world.count(is_addresses), world.count(is_routes)), (2, 8));
+    assert_eq!((world.count(is_addresses), world.count(is_routes)), (2, 13));
     assert_eq!(world.lines.iter().filter(|line| line.contains("not set")).count(), 2);
+}
+
+/// The parent has the tunnel in hand: a moment later it can do what it could not. What lasts is tried
+/// less and less often, and after a success soon again.
+#[test]
+fn what_fails_in_passing_is_told_again_soon() {
+    let mut world = World::up("10.0.0.1");
+    for lifetime in [1800, 900] {
+        world.outcome =
+            |request| if is_routes(request) { Outcome::Failed(11) } else { Outcome::Done };
+        world.clear();
+        world.hear(0, &advert(lifetime, &[]));
+        world.pass(secs(30));
+        world.outcome = |_| Outcome::Done;
+        world.pass(secs(100));
+        let told = world.requests.iter().filter(|(at, r)| is_routes(r) && !at.is_zero());
+        let told: Vec<_> = told.map(|(at, _)| *at).collect();
+        let waits: Vec<_> = told.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect();
+        assert_eq!(waits, [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000], "{lifetime}");
+    }
 }
 
 /// The last route could not be removed: tried until it is.
@@ -200,10 +220,10 @@ fn an_empty_list_that_failed_is_told_again() {
     world.clear();
     world.hear(0, &advert(0, &[]));
     world.pass(secs(25));
-    assert_eq!((world.routes().len(), world.count(is_routes)), (0, 3));
+    assert_eq!((world.routes().len(), world.count(is_routes)), (0, 9));
     world.outcome = |_| Outcome::Done;
     world.pass(secs(100));
-    assert_eq!((world.count(is_addresses), world.count(is_routes)), (0, 4));
+    assert_eq!((world.count(is_addresses), world.count(is_routes)), (0, 10));
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod advertise;
 mod advertised;
 mod adverts;
 mod again;
+mod back;
 mod by_path;
 mod dns;
 mod doubts;

@@ -210,7 +210,7 @@ fn a_changed_network_ends_the_back_off() {
         world.tell(change());
         world.pass(secs(1));
     }
-    assert!(world.solicited.len() <= 20, "{}", world.solicited.len());
+    assert!(world.solicited.len() <= 30, "{}", world.solicited.len());
 }
 
 proptest! {

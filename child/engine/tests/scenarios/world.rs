@@ -330,11 +330,16 @@ impl World {
         self.tell(Input::Packet { slot: slot(number), form, source, hop_limit, bytes });
     }
 
-    /// `router` advertises to us through the tunnel, from the form of its address that Linux gives it.
+    /// `router` advertises through the tunnel, from the form of its address that Linux gives it: to all,
+    /// or as a neighbour to us, who asked.
     pub(crate) fn hear_by_path(&mut self, router: &str, message: &[u8]) {
         let router = v4(router);
         let source = link_local(router, UBit::of(router.get()));
-        let packet = icmp6::packet(source, "ff02::1".parse().unwrap(), message);
+        let to = match self.table.locator {
+            Some(ours) if message[0] == 136 => link_local(ours, UBit::Local),
+            _ => "ff02::1".parse().unwrap(),
+        };
+        let packet = icmp6::packet(source, to, message);
         self.tell(Input::Tunnelled { from: router.get(), packet: &packet });
     }
 

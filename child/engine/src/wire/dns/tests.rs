@@ -97,8 +97,16 @@ fn as_many_addresses_as_there_are() {
 }
 
 #[test]
-fn ttl_with_the_top_bit_is_0() {
-    for (ttl, expected) in [(0, 0), (0x7fff_ffff, 0x7fff_ffff), (0x8000_0000, 0), (u32::MAX, 0)] {
+fn a_ttl_is_a_week_at_most() {
+    const WEEK: u64 = 604_800;
+    for (ttl, expected) in [
+        (0, 0),
+        (604_799, WEEK - 1),
+        (604_801, WEEK),
+        (0x7fff_ffff, WEEK),
+        (0x8000_0000, WEEK),
+        (u32::MAX, WEEK),
+    ] {
         assert_eq!(addresses(&answer(&[record(ASKED, A, ttl, &IP)])).1, expected);
     }
 }
