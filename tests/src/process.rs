@@ -11,7 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::wait::poll;
+use crate::wait::{poll, secs, wait_for};
 
 /// A line of /proc/PID/status, without its name.
 pub fn status(pid: Pid, key: &str) -> String {
@@ -101,6 +101,11 @@ pub fn children(pid: Pid) -> Vec<Pid> {
 /// Whether the process is there: until its last thread has ended and its descriptors are closed.
 pub fn is_alive(pid: Pid) -> bool {
     pidfd(pid).is_ok_and(|fd| !ends_within(&fd, PollTimeout::ZERO))
+}
+
+/// Panics unless the process is gone soon: one that was killed needs a processor to end.
+pub fn await_gone(pid: Pid) {
+    wait_for(secs(30), &format!("the end of process {pid}"), || (!is_alive(pid)).then_some(()));
 }
 
 /// Waits for a child's end, and wakes up at once: what is measured is not the steps of looking.

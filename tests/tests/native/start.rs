@@ -4,7 +4,7 @@ use isatapd_tests::ctl;
 use isatapd_tests::daemon::{Daemon, run};
 use isatapd_tests::expect::{self, NO_SIT, status};
 use isatapd_tests::ip;
-use isatapd_tests::process::is_alive;
+use isatapd_tests::process::await_gone;
 use isatapd_tests::site::{HOST, ROUTER1, Site};
 use isatapd_tests::wait::secs;
 use nix::sys::signal::Signal;
@@ -38,7 +38,7 @@ fn check(arguments: &[&str], tunnel: &str, mtu: u64) {
     let (status, took) = daemon.stop(Signal::SIGTERM);
     assert_eq!(status.code(), Some(0), "{}", daemon.log());
     assert!(took < secs(1), "took {took:?} to end");
-    assert!(!is_alive(child), "the child is left");
+    await_gone(child);
     check_gone(&site, tunnel);
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use isatapd_tests::daemon::Daemon;
 use isatapd_tests::expect::CHILD_ENDED;
 use isatapd_tests::ip;
-use isatapd_tests::process::{children, is_alive};
+use isatapd_tests::process::{await_gone, children, is_alive};
 use isatapd_tests::site::ROUTER1;
 use isatapd_tests::wait::{secs, stays, wait_for};
 use nix::sys::ptrace;
@@ -120,6 +120,6 @@ fn a_stopped_child_does_not_hold_up_the_end() {
         let (status, took) = daemon.stop(signal);
         assert_eq!(status.code(), Some(0), "{}", daemon.log());
         assert!(took < Duration::from_millis(300), "took {took:?}");
-        assert!(!is_alive(child), "the child is left");
+        await_gone(child);
     }
 }

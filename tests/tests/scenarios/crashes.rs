@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use isatapd_tests::daemon::{Daemon, run};
 use isatapd_tests::expect::{self, CHILD_ENDED, status};
 use isatapd_tests::netns::within;
-use isatapd_tests::process::{children, is_alive};
+use isatapd_tests::process::{await_gone, children, is_alive};
 use isatapd_tests::site::ROUTER1;
 use isatapd_tests::wait::{secs, stays, wait_for};
 use isatapd_tests::{ctl, ip};
@@ -96,7 +96,7 @@ fn while_a_child_that_keeps_dying_is_waited_for_it_is_said() {
     for wait in [0, 1, 2, 4] {
         let child = daemon.child();
         kill(child, Signal::SIGKILL).expect("kill");
-        wait_for(secs(1), "its end", || (!is_alive(child)).then_some(()));
+        await_gone(child);
         if wait == 4 {
             break;
         }

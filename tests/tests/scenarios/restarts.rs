@@ -5,7 +5,7 @@ use std::time::Duration;
 use isatapd_tests::daemon::Daemon;
 use isatapd_tests::ip;
 use isatapd_tests::ping::{Count, Pinger};
-use isatapd_tests::process::is_alive;
+use isatapd_tests::process::await_gone;
 use isatapd_tests::site::{INET, ROUTER1, ROUTER2, Site};
 use isatapd_tests::wait::{secs, wait_for};
 use nix::sys::signal::Signal;
@@ -115,7 +115,7 @@ fn a_killed_parent_leaves_no_child_and_the_next_start_takes_over() {
     for _ in 0..3 {
         let child = daemon.child();
         daemon.stop(Signal::SIGKILL);
-        wait_for(secs(1), "the child's end", || (!is_alive(child)).then_some(()));
+        await_gone(child);
         // A TUN interface is there as long as who made it.
         let stays = ip::link(&site.namespace("host"), "is0").is_some();
         assert_eq!(stays, site.has_sit(), "whether the tunnel is left");
