@@ -154,7 +154,7 @@ fn the_parent_answers_signals_at_any_time() {
         let (status, took) = daemon.stop(Signal::SIGTERM);
         eprintln!("{attack}: {said} lines, grown by {grown} kB, ended in {took:?}");
         assert_eq!(status.code(), Some(0), "{attack}");
-        assert!(took < secs(1), "{attack}: took {took:?} to end");
+        assert!(took < secs(5), "{attack}: took {took:?} to end");
         assert!(grown < 1024, "{attack}: the parent has grown by {grown} kB");
         // 300 at once, then 10 a second, for as long as all this takes.
         assert!(said < 600, "{attack}: {said} lines");

@@ -55,7 +55,7 @@ fn check(case: &Case) {
 
     let (status, took) = daemon.stop(case.signal);
     assert_eq!(status.code(), Some(0), "{}", daemon.log());
-    assert!(took < secs(1), "took {took:?} to end");
+    assert!(took < secs(5), "took {took:?} to end");
     await_gone(child);
     check_gone(&site, case.tunnel);
 }
