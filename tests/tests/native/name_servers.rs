@@ -91,9 +91,7 @@ fn what_is_known_is_kept() {
     await_default(&site, ROUTER1, secs(20));
     let (parent, child) = (daemon.parent(), daemon.child());
     for (what, says) in FAULTS {
-        let again = || daemon.log().matches("answered again").count();
-        let (lines, good_times) = (daemon.log().lines().count(), again());
-        let before = busy(parent, child);
+        let (lines, before) = (daemon.log().lines().count(), busy(parent, child));
         server.say(says);
         daemon.signal(Signal::SIGHUP);
         // The whole lookup, and retries.
@@ -101,12 +99,15 @@ fn what_is_known_is_kept() {
         let took = busy(parent, child).saturating_sub(before);
         assert!(took < Duration::from_millis(400), "{what}: {took:?} on the processor");
         let log = daemon.log();
-        let more: Vec<_> = log.lines().skip(lines).filter(|l| l.contains("isatap:")).collect();
+        let of_it = |line: &&str| line.contains("isatap:") && !line.contains("answered again");
+        let more: Vec<_> = log.lines().skip(lines).filter(of_it).collect();
         assert!(more.len() <= 1, "{what}: {more:?}");
         server.say(good);
+        server.take();
         daemon.signal(Signal::SIGHUP);
-        wait_for(secs(30), "an answer", || (again() > good_times).then_some(()));
+        wait_for(secs(30), "a question", || (!server.take().is_empty()).then_some(()));
     }
+    wait_for(secs(30), "a word of it", || daemon.log().contains("answered again").then_some(()));
     site.reaches_inet();
 }
 
