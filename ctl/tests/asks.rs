@@ -16,8 +16,8 @@ use isatapd_proto::control::{
 };
 use isatapd_proto::{Bounded, Text, decode, encode};
 use nix::sys::socket::{
-    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, bind, listen, recv, send,
-    socket,
+    AddressFamily, Backlog, MsgFlags, Shutdown, SockFlag, SockType, UnixAddr, bind, listen, recv,
+    send, shutdown, socket,
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_isatapctl");
@@ -130,7 +130,8 @@ fn an_answer_that_is_none_is_one_line() {
 fn nobody_there_is_one_line() {
     let mut site = Site::new(SockType::SeqPacket);
     let path = site.path();
-    drop(site.listener.take());
+    // For those as well that a child of another thread still has.
+    shutdown(site.listener.take().unwrap().as_raw_fd(), Shutdown::Both).unwrap();
     let expected = (69, format!("isatapctl: {}: isatapd does not run", path.display()));
     assert_eq!(complaint(&isatapctl("show", &path)), expected);
     fs::remove_file(&path).unwrap();

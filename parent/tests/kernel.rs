@@ -19,7 +19,7 @@ use isatapd::kernel::{
     TunnelSpec, hold_still,
 };
 use isatapd_proto::{Lifetime, Preference};
-use namespace::{index_of, ip, ip_batch, namespace, try_ip};
+use namespace::{await_up, index_of, ip, ip_batch, namespace, try_ip};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
@@ -45,6 +45,7 @@ fn pair() -> (Netlink, IfIndex) {
         link set va up
         link set vb up",
     );
+    await_up(&["va", "vb"]);
     (Netlink::open().unwrap(), index_of("va"))
 }
 

@@ -9,6 +9,7 @@
     reason = "a test panics when something is wrong"
 )]
 
+#[allow(dead_code, reason = "shared with tests that use more of it")]
 mod namespace;
 
 use std::fs;

@@ -87,7 +87,11 @@ fn the_interface_is_what_was_asked_for() {
     drop(tunnel);
     assert!(netlink.find_link(&spec(2).name).unwrap().is_some());
     drop(queue);
-    assert_eq!(netlink.find_link(&spec(2).name), Ok(None));
+    // A fork of another test may have it until it has become ip(8).
+    let until = Instant::now() + Duration::from_secs(30);
+    while netlink.find_link(&spec(2).name).unwrap().is_some() {
+        assert!(Instant::now() < until, "it stays");
+    }
 }
 
 #[test]
@@ -363,7 +367,8 @@ fn what_expires_is_not_lost_and_what_is_lost_is_no_longer_ours() {
     tunnel.set_addresses(&mut netlink, &wishes.1).unwrap();
     tunnel.set_routes(&mut netlink, &wishes.2).unwrap();
     ip("-6 route flush dev is0 proto ra");
-    ip("address del 2001:db8:1::5efe:a00:2/64 dev is0");
+    // The kernel may have been first.
+    let _ = try_ip("address del 2001:db8:1::5efe:a00:2/64 dev is0");
     assert_eq!(tunnel.restore(&mut netlink, true), Ok(Found::Whole));
     ip("-6 route add 2001:db8:1::/64 dev va metric 2047");
     tunnel.set_routes(&mut netlink, &wishes.2).unwrap();

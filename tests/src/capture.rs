@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::net::if_::if_nametoindex;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -15,10 +15,14 @@ use crate::netns::within;
 
 /// Time in which the end of a capture is noticed.
 const LOOK: Duration = Duration::from_millis(20);
+/// linux/sockios.h, with a time of this machine's word.
+const SIOCGSTAMPNS: libc::Ioctl = 0x8907;
 
 /// One frame without its Ethernet header.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
+    /// When it passed by the kernel's clock, however late it is looked at.
+    pub at: Instant,
     /// Whether this node sent it.
     pub outgoing: bool,
     /// EtherType.
@@ -71,9 +75,10 @@ impl Drop for Capture {
 fn open(link: &str) -> io::Result<OwnedFd> {
     let all = u16::try_from(libc::ETH_P_ALL).expect("an EtherType").to_be();
     let (kind, room) = (libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 64 << 20);
+    // Without a protocol, so that it hears of no link before it is bound to one.
     // SAFETY: socket(2) takes numbers only; the descriptor is new, and nobody else's.
     let socket = unsafe {
-        let fd = libc::socket(libc::AF_PACKET, kind, i32::from(all));
+        let fd = libc::socket(libc::AF_PACKET, kind, 0);
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
@@ -92,7 +97,19 @@ fn open(link: &str) -> io::Result<OwnedFd> {
         libc::setsockopt(fd, level, option, (&raw const room).cast(), length(size_of_val(&room)))
             | libc::bind(fd, (&raw const address).cast(), length(size_of_val(&address)))
     };
+    // Who asks once is told from then on.
+    let _ = last_stamp(&socket);
     if done == 0 { Ok(socket) } else { Err(io::Error::last_os_error()) }
+}
+
+/// How long ago the last packet passed, if the kernel knows.
+fn last_stamp(socket: &OwnedFd) -> Option<Duration> {
+    let mut stamp = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes a timespec there.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGSTAMPNS, &raw mut stamp) };
+    let nanoseconds = u32::try_from(stamp.tv_nsec).ok().filter(|_| result == 0)?;
+    let at = Duration::new(stamp.tv_sec.try_into().ok()?, nanoseconds);
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH + at).ok()
 }
 
 fn receive<'a>(socket: &OwnedFd, buffer: &'a mut [u8], stop: &AtomicBool) -> Option<Frame<'a>> {
@@ -116,7 +133,9 @@ fn receive<'a>(socket: &OwnedFd, buffer: &'a mut [u8], stop: &AtomicBool) -> Opt
     };
     // The link has gone down: what comes when it is up again is for the next round.
     let Ok(n) = usize::try_from(n) else { return receive(socket, buffer, stop) };
+    let ago = last_stamp(socket).unwrap_or_default();
     Some(Frame {
+        at: Instant::now().checked_sub(ago).expect("a time since the start"),
         outgoing: from.sll_pkttype == libc::PACKET_OUTGOING,
         kind: u16::from_be(from.sll_protocol),
         packet: &buffer[..n],

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -11,7 +12,7 @@ use nix::unistd::Pid;
 
 use crate::etc::Etc;
 use crate::ip;
-use crate::process::{await_end, children, is_alive};
+use crate::process::{await_end, children, is_alive, switches};
 use crate::site::{Site, isatapd};
 use crate::wait::{secs, wait_for};
 
@@ -82,9 +83,19 @@ impl Daemon {
     /// The sandboxed process, as soon as there is one.
     pub fn child(&mut self) -> Pid {
         let parent = self.parent();
-        let child = wait_for(secs(10), "a child", || children(parent).first().copied());
+        let child = wait_for(secs(30), "a child", || children(parent).first().copied());
         self.sandboxed = Some(child);
         child
+    }
+
+    /// Waits until both processes have nothing to do for a while.
+    pub fn await_rest(&mut self) {
+        let processes = [self.parent(), self.child()];
+        wait_for(secs(30), "rest", || {
+            let before = processes.map(switches);
+            sleep(Duration::from_millis(500));
+            (processes.map(switches) == before).then_some(())
+        });
     }
 
     /// What it has written so far.

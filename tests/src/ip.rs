@@ -241,7 +241,7 @@ impl Watch {
     fn catch_up(&self) -> String {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let mut marks = Vec::new();
-        wait_for(secs(10), "ip monitor", || {
+        wait_for(secs(60), "ip monitor", || {
             let pid = Pid::from_raw(self.process.id().cast_signed());
             assert!(is_alive(pid), "ip monitor has ended");
             let mark = format!("fd77::{:x}/128", NEXT.fetch_add(1, Ordering::Relaxed));

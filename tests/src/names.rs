@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::ip;
 use crate::netns::within;
 use crate::site::Site;
+use crate::wait::{secs, wait_for};
 
 /// Time in which its end, and a connection, are noticed.
 const LOOK: Duration = Duration::from_millis(5);
@@ -51,7 +52,10 @@ impl NameServer {
         }
         let (udp, tcp) = within(&node, || {
             let at = SocketAddr::from((address, 53));
-            (UdpSocket::bind(at).expect("port 53"), TcpListener::bind(at).expect("port 53"))
+            // A fork of another test may have that of a former one until it has become a program.
+            wait_for(secs(10), "port 53", || {
+                UdpSocket::bind(at).ok().zip(TcpListener::bind(at).ok())
+            })
         });
         udp.set_read_timeout(Some(LOOK)).expect("a time limit");
         tcp.set_nonblocking(true).expect("a listener that does not wait");

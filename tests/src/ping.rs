@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::{Ipv6Addr, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -23,8 +23,8 @@ const INTERVAL: Duration = Duration::from_millis(100);
 const PINGS: u8 = 0;
 const LISTENS: u8 = 1;
 const ENDED: u8 = 2;
-/// How long the last answers are waited for.
-const LAST: Duration = Duration::from_millis(500);
+/// How long the last answers are waited for, if not all come.
+const LAST: Duration = Duration::from_secs(5);
 
 /// An answered ping.
 #[derive(Clone, Copy, Debug)]
@@ -89,13 +89,11 @@ impl Pinger {
 impl Pinger {
     /// Ends it, with time for the last answers: what became of all pings.
     pub fn count(mut self) -> Count {
-        self.phase.store(LISTENS, Ordering::Relaxed);
-        thread::sleep(LAST);
-        self.end()
+        self.end(LISTENS)
     }
 
-    fn end(&mut self) -> Count {
-        self.phase.store(ENDED, Ordering::Relaxed);
+    fn end(&mut self, phase: u8) -> Count {
+        self.phase.store(phase, Ordering::Relaxed);
         let thread = self.thread.take();
         thread.map_or_else(Count::default, |thread| thread.join().unwrap_or_default())
     }
@@ -103,21 +101,21 @@ impl Pinger {
 
 impl Drop for Pinger {
     fn drop(&mut self) {
-        self.end();
+        self.end(ENDED);
     }
 }
 
 /// Whether a single ping is answered in `limit`.
 pub fn answers(namespace: &str, to: Ipv6Addr, limit: Duration) -> bool {
     within(namespace, || {
-        let (receiver, deadline) = (icmp(), Instant::now() + limit);
-        if !request(to, 1) {
+        let (receiver, deadline, own) = (icmp(), Instant::now() + limit, id());
+        if !request(to, own, 1) {
             return false;
         }
         let mut buffer = [0; 2048];
         while readable(&receiver, deadline) {
             let n = recv(receiver.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT).unwrap_or(0);
-            if let [ECHO_REPLY, _, _, _, 0, 7, 0, 1, ..] = buffer[..n] {
+            if answered(&buffer[..n], own).is_some() {
                 return true;
             }
         }
@@ -126,13 +124,18 @@ pub fn answers(namespace: &str, to: Ipv6Addr, limit: Duration) -> bool {
 }
 
 fn run(to: Ipv6Addr, interval: Duration, phase: &AtomicU8, mut tell: impl FnMut(Answer)) -> Count {
-    let receiver = icmp();
+    let (receiver, own) = (icmp(), id());
     let mut sent: HashMap<u16, Instant> = HashMap::new();
+    let mut ends = None;
     let (mut seq, mut due, mut count) = (0u16, Instant::now(), Count::default());
     loop {
         let now = Instant::now();
         let phase = phase.load(Ordering::Relaxed);
-        if phase == ENDED {
+        if phase == LISTENS {
+            ends = ends.or_else(|| now.checked_add(LAST));
+        }
+        let all_told = phase == LISTENS && (sent.is_empty() || ends.is_some_and(|at| at <= now));
+        if phase == ENDED || all_told {
             return count;
         }
         let is_due = now >= due;
@@ -143,7 +146,7 @@ fn run(to: Ipv6Addr, interval: Duration, phase: &AtomicU8, mut tell: impl FnMut(
             seq = seq.wrapping_add(1);
             count.due += 1;
             count.lost += 1;
-            if request(to, seq) {
+            if request(to, own, seq) {
                 sent.insert(seq, now);
             }
         }
@@ -154,9 +157,7 @@ fn run(to: Ipv6Addr, interval: Duration, phase: &AtomicU8, mut tell: impl FnMut(
         let Ok(n) = recv(receiver.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) else {
             continue;
         };
-        if let [ECHO_REPLY, _, _, _, _, _, high, low, ..] = buffer[..n]
-            && let Some(when) = sent.remove(&u16::from_be_bytes([high, low]))
-        {
+        if let Some(when) = answered(&buffer[..n], own).and_then(|seq| sent.remove(&seq)) {
             count.lost -= 1;
             tell(Answer { sent: when, got: Instant::now() });
         }
@@ -168,11 +169,27 @@ fn icmp() -> OwnedFd {
         .expect("raw ICMPv6 socket (these tests run as root)")
 }
 
-fn request(to: Ipv6Addr, seq: u16) -> bool {
-    let [high, low] = seq.to_be_bytes();
+/// A number for each that pings: all hear all answers.
+fn id() -> [u8; 2] {
+    static NEXT: AtomicU16 = AtomicU16::new(7);
+    NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes()
+}
+
+/// Which of the requests of this one it answers.
+fn answered(message: &[u8], own: [u8; 2]) -> Option<u16> {
+    match *message {
+        [ECHO_REPLY, _, _, _, a, b, high, low, ..] if [a, b] == own => {
+            Some(u16::from_be_bytes([high, low]))
+        }
+        _ => None,
+    }
+}
+
+fn request(to: Ipv6Addr, own: [u8; 2], seq: u16) -> bool {
+    let ([a, b], [high, low]) = (own, seq.to_be_bytes());
     let to = SockaddrIn6::from(SocketAddrV6::new(to, 0, 0, 0));
     // No route yet, no source address yet: then this one is lost.
-    sendto(icmp().as_raw_fd(), &[ECHO_REQUEST, 0, 0, 0, 0, 7, high, low], &to, MsgFlags::empty())
+    sendto(icmp().as_raw_fd(), &[ECHO_REQUEST, 0, 0, 0, a, b, high, low], &to, MsgFlags::empty())
         .is_ok()
 }
 

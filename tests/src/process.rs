@@ -11,7 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::wait::poll;
+use crate::wait::{poll, secs, wait_for};
 
 /// A line of /proc/PID/status, without its name.
 pub fn status(pid: Pid, key: &str) -> String {
@@ -81,15 +81,19 @@ pub fn descriptors(pid: Pid) -> Vec<(i32, String)> {
     found
 }
 
-/// The processor time that a process has taken in user and kernel mode, its threads included, to 10 ms.
+/// The processor time that a process has taken, its threads included. /proc/PID/stat is four ticks of
+/// 10 ms too coarse for two processes that rest.
 pub fn processor_time(pid: Pid) -> Duration {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process");
-    let (_, rest) = stat.rsplit_once(") ").expect("a name");
-    // proc_pid_stat(5): utime and stime are fields 14 and 15, and this begins with the third.
-    let ticks: u64 =
-        rest.split(' ').skip(11).take(2).map(|n| n.parse::<u64>().expect("ticks")).sum();
-    // USER_HZ is 100 on every machine that runs these tests.
-    Duration::from_millis(10 * ticks)
+    let (mut clock, mut time) = (0, libc::timespec { tv_sec: 0, tv_nsec: 0 });
+    // SAFETY: a number and a timespec are written, each where there is room for it.
+    let result = unsafe {
+        libc::clock_getcpuclockid(pid.as_raw(), &raw mut clock)
+            | libc::clock_gettime(clock, &raw mut time)
+    };
+    assert_eq!(result, 0, "the clock of process {pid}");
+    let [seconds, nanoseconds] =
+        [time.tv_sec, time.tv_nsec].map(|n| u64::try_from(n).expect("a time"));
+    Duration::from_secs(seconds) + Duration::from_nanos(nanoseconds)
 }
 
 /// The children of a process.
@@ -101,6 +105,11 @@ pub fn children(pid: Pid) -> Vec<Pid> {
 /// Whether the process is there: until its last thread has ended and its descriptors are closed.
 pub fn is_alive(pid: Pid) -> bool {
     pidfd(pid).is_ok_and(|fd| !ends_within(&fd, PollTimeout::ZERO))
+}
+
+/// Panics unless the process is gone soon: one that was killed needs a processor to end.
+pub fn await_gone(pid: Pid) {
+    wait_for(secs(30), &format!("the end of process {pid}"), || (!is_alive(pid)).then_some(()));
 }
 
 /// Waits for a child's end, and wakes up at once: what is measured is not the steps of looking.

@@ -74,7 +74,7 @@ fn start(site: &Site, node: &str, prefix: &str, at: Ipv4Addr, more: &[String]) -
     let mut arguments = vec!["--advertise", prefix, "--forward", "--locator", &at];
     arguments.extend(more.iter().map(String::as_str));
     let daemon = Daemon::on(site, node, &arguments);
-    wait_for(secs(20), "the router's address", || {
+    wait_for(secs(60), "the router's address", || {
         let addresses = ip::addresses(&site.namespace(node), "is0");
         assert!(daemon.is_alive(), "{node}: {}", daemon.log());
         addresses.into_iter().find(|a| !a.address.is_unicast_link_local())

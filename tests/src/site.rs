@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::ctl::isatapctl;
 use crate::netns::within;
 use crate::ping::Pinger;
 use crate::routers::Routers;
@@ -64,6 +65,7 @@ impl Site {
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
         let site = Self { prefix: format!("t{}-{n}-", std::process::id()), ours };
         site.topology(&[&["up"], options].concat());
+        site.await_names(0);
         // Duplicate address detection behind the routers would delay their first answers.
         wait_for(secs(60), "the routers' addresses", || {
             ["router1", "router2", "inet"]
@@ -86,12 +88,25 @@ impl Site {
         assert!(status.expect("topology").success(), "topology {arguments:?}");
     }
 
-    /// What the name `isatap` stands for from now on.
+    /// What the name `isatap` stands for from now on; the name server has heard of it.
     pub fn dns(&self, records: &[Ipv4Addr]) {
         let records: Vec<String> = records.iter().map(Ipv4Addr::to_string).collect();
         let mut arguments = vec!["dns"];
         arguments.extend(records.iter().map(String::as_str));
+        let before = self.names_read();
         self.topology(&arguments);
+        self.await_names(before);
+    }
+
+    /// Waits until the name server has read its names once more than so often.
+    fn await_names(&self, before: usize) {
+        wait_for(secs(60), "the names", || (self.names_read() > before).then_some(()));
+    }
+
+    /// How often the name server has read its names: it tells so in its log.
+    fn names_read(&self) -> usize {
+        let log = fs::read_to_string(self.file("dnsmasq.log")).unwrap_or_default();
+        log.matches(&format!("read {} - ", self.file("hosts"))).count()
     }
 
     /// Runs `ip ARGUMENTS` on a node.
@@ -213,7 +228,6 @@ impl Drop for Site {
     }
 }
 
-/// A script of the lab.
 /// A script of `tests/lab`.
 pub fn lab(script: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("lab").join(script)
@@ -228,7 +242,7 @@ pub fn isatapd() -> PathBuf {
 /// Copies what will run into the guest's memory: on its clock a first read from the disk below
 /// takes up to seconds.
 fn warm() {
-    const PROGRAMS: &str = "bash cat dnsmasq ip modprobe radvd rm rmdir mkdir sh";
+    const PROGRAMS: &str = "bash cat dnsmasq ip modprobe radvd rm rmdir mkdir sh stdbuf";
     const SETTINGS: &str = "passwd group nsswitch.conf hosts host.conf gai.conf services protocols \
                             ld.so.cache resolv.conf";
     let child = std::env::var_os("ISATAPD_LIBEXECDIR").map(|d| Path::new(&d).join("isatapd-child"));
@@ -238,7 +252,8 @@ fn warm() {
     let found = String::from_utf8_lossy(&found.stdout).into_owned();
     let libraries =
         found.split_whitespace().filter(|w| w.starts_with('/')).map(|w| w.trim_end_matches(':'));
-    let files = libraries.map(PathBuf::from).chain([lab("topology"), isatapd()]).chain(child);
+    let files =
+        libraries.map(PathBuf::from).chain([lab("topology"), isatapd(), isatapctl()]).chain(child);
     let settings = SETTINGS.split_whitespace().map(|f| Path::new("/etc").join(f));
     for file in files.chain(settings).filter_map(|f| f.canonicalize().ok()) {
         if let Ok(file) = File::open(&file) {

@@ -2,7 +2,7 @@
 //! nothing. Each run is in an empty network namespace. The grammar's own tests are in the parent.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -10,23 +10,49 @@ use std::process::{Command, Output, Stdio};
 
 use isatapd_tests::expect::{self, NO_SIT, status};
 use isatapd_tests::netns::in_new;
-use isatapd_tests::process::output;
+use isatapd_tests::process::{Guard, await_end};
 use isatapd_tests::site::isatapd;
-use isatapd_tests::wait::{secs, wait_for};
+use isatapd_tests::wait::{poll, secs, wait_for};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tempfile::NamedTempFile;
 
 /// Runs `command` in an empty namespace until it ends; one that is content with the namespace is
-/// ended after two seconds. Panics if it leaves a link.
+/// ended a second after its child is confined. Panics if it leaves a link.
 fn run(command: &mut Command) -> Output {
     in_new(|| {
-        let output = output(command, secs(2));
+        let (out, err) = (log(), log());
+        command.stdin(Stdio::null()).stdout(file(&out)).stderr(file(&err));
+        let mut process = Guard(command.spawn().expect("a program"));
+        let ended = poll(secs(60), || {
+            let status = process.0.try_wait().expect("wait");
+            let is_content = || read(&err).windows(10).any(|text| text == b": confined");
+            (status.is_some() || is_content()).then_some(status)
+        });
+        let ended = ended.expect("it ends, or its child is confined");
+        if ended.is_none() && await_end(&mut process.0, secs(1)).is_none() {
+            kill(process.pid(), Signal::SIGTERM).expect("kill");
+        }
+        let status = process.0.wait().expect("wait");
+        let output = Output { status, stdout: read(&out), stderr: read(&err) };
         // Two lines of heads, and lo.
         let links = fs::read_to_string("/proc/thread-self/net/dev").expect("links");
         assert_eq!(links.lines().count(), 3, "{command:?} leaves a link: {links}");
         output
     })
+}
+
+fn log() -> NamedTempFile {
+    NamedTempFile::new().expect("a file")
+}
+
+fn file(log: &NamedTempFile) -> File {
+    log.reopen().expect("the file")
+}
+
+fn read(log: &NamedTempFile) -> Vec<u8> {
+    fs::read(log).expect("the file")
 }
 
 fn with(arguments: &[&str]) -> Output {
@@ -261,7 +287,8 @@ fn not_root() {
     let folder = tempfile::tempdir().expect("a folder");
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
     let copy = folder.path().join("isatapd");
-    fs::copy(isatapd(), &copy).expect("copy");
+    // By another process: a child of another thread could have the file open for writing still.
+    assert!(Command::new("cp").arg(isatapd()).arg(&copy).status().expect("cp").success());
     let nobody = || {
         let mut command = Command::new("setpriv");
         command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]).arg(&copy);

@@ -28,7 +28,10 @@ fn program() -> &'static Path {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("probe-datapath");
         let _ = fs::remove_file(&copy);
-        fs::copy(folder.join("probe-datapath"), &copy).expect("a copy of the probe");
+        // By another process: a child of another thread could have it open for writing still.
+        let mut cp = Command::new("cp");
+        cp.arg(folder.join("probe-datapath")).arg(&copy);
+        assert!(cp.status().expect("cp").success());
         copy
     })
 }
@@ -86,6 +89,11 @@ impl Pair {
             let mut end = End { parent, orders, answers, child: String::new() };
             end.child = end.answer();
             pair.ends.push(end);
+        }
+        // A link that has just come up loses packets.
+        for end in 0..2 {
+            let shows = || must(&format!("ip -n {} link show v0", pair.namespace(end)));
+            wait_for(secs(30), "the link", || shows().contains("state UP").then_some(()));
         }
         pair
     }
@@ -147,15 +155,15 @@ fn packets_pass_between_two() {
     assert!(!pair.ping("-c 1 -W 1"));
     assert_eq!(pair.ends[0].order("count"), "counted");
     pair.publish();
-    assert!(pair.ping("-c 50 -i 0.002 -W 2"));
+    assert!(pair.ping("-c 50 -i 0.002 -W 10"));
     for size in [0, 1200, 1432] {
-        assert!(pair.ping(&format!("-c 2 -i 0.01 -W 2 -M do -s {size}")), "{size}");
+        assert!(pair.ping(&format!("-c 2 -i 0.01 -W 10 -M do -s {size}")), "{size}");
     }
     for end in &mut pair.ends {
         assert_eq!((end.count("Sent"), end.count("Received")), (57, 57));
     }
     // Fragmented by IPv6, and so many that they come in batches.
-    assert!(pair.ping("-c 20 -i 0.002 -W 2 -s 40000"));
+    assert!(pair.ping("-c 20 -i 0.002 -W 10 -s 40000"));
     // Detached, nothing passes; nothing ends.
     assert_eq!(pair.ends[1].order("detach"), "done");
     assert!(!pair.ping("-c 1 -W 1"));
@@ -166,7 +174,7 @@ fn packets_pass_between_two() {
 fn the_thread_is_confined() {
     let mut pair = Pair::start("seccomp");
     pair.publish();
-    assert!(pair.ping("-c 1 -W 2"));
+    assert!(pair.ping("-c 1 -W 10"));
     for end in &pair.ends {
         let tasks = fs::read_dir(format!("/proc/{}/task", end.child)).expect("tasks");
         let tasks: Vec<_> = tasks.map(|task| task.expect("a task").path()).collect();
@@ -190,14 +198,14 @@ fn a_smaller_link_is_told_of() {
     }
     pair.publish();
     // 1300 octets of IPv6 fit: 40 of header, 8 of ICMPv6, 1252 of data.
-    assert!(pair.ping("-c 1 -W 2 -M do -s 1252"));
+    assert!(pair.ping("-c 1 -W 10 -M do -s 1252"));
     assert!(!pair.ping("-c 1 -W 1 -M do -s 1253"));
     assert_eq!((pair.ends[0].count("Told"), pair.ends[0].count("TooBig")), (1, 1));
     let [_, to] = LOCATORS;
     let route = must(&format!("ip -6 -n {} route get 2001:db8::5efe:{to}", pair.namespace(0)));
     assert!(route.contains("mtu 1300"), "{route}");
     // What may be fragmented is, and passes, once the other end has been told too.
-    assert!(pair.ping("-c 4 -i 0.1 -W 2 -s 4000"));
+    assert!(pair.ping("-c 4 -i 0.1 -W 10 -s 4000"));
 }
 
 /// Nobody at the other end: the way back tells, and nothing ends.
@@ -205,7 +213,7 @@ fn a_smaller_link_is_told_of() {
 fn errors_end_nothing() {
     let mut pair = Pair::start("errors");
     pair.publish();
-    assert!(pair.ping("-c 1 -W 2"));
+    assert!(pair.ping("-c 1 -W 10"));
     let there = pair.namespace(1);
     must(&format!("ip -n {there} link set v0 down"));
     let here = pair.namespace(0);
@@ -215,7 +223,7 @@ fn errors_end_nothing() {
     for namespace in [here, there] {
         must(&format!("ip -n {namespace} link set v0 up"));
     }
-    assert!(pair.ping("-c 5 -i 0.2 -W 5"));
+    assert!(pair.ping("-c 5 -i 0.2 -W 10"));
 }
 
 /// ICMPv6 of this type from one end's link-local address, in hexadecimal.
@@ -234,7 +242,7 @@ fn the_engine_sends_by_the_thread() {
     for times in [1, 4095] {
         assert_eq!(pair.ends[0].order(&format!("transmit {times} 10.9.0.2 {packet}")), "done");
         assert_eq!(pair.ends[0].count("Sent") % 4095, 1);
-        wait_for(secs(5), "the packet", || {
+        wait_for(secs(30), "the packet", || {
             (pair.ends[1].count("InnerDestination") >= 1).then_some(())
         });
     }
@@ -249,8 +257,8 @@ fn a_control_thread_that_does_not_hear() {
     assert_eq!(pair.ends[1].order("publish 10.9.0.2 10.9.0.1"), "done");
     let packet = discovery(134, "fe8000000000000000005efe0a090002");
     assert_eq!(pair.ends[0].order(&format!("transmit 2000 10.9.0.2 {packet}")), "done");
-    wait_for(secs(5), "a full queue", || (pair.ends[1].count("NotHeard") > 0).then_some(()));
-    assert!(pair.ping("-c 5 -i 0.002 -W 2"));
+    wait_for(secs(30), "a full queue", || (pair.ends[1].count("NotHeard") > 0).then_some(()));
+    assert!(pair.ping("-c 5 -i 0.002 -W 10"));
     assert!(
         pair.ends[1].order("heard").starts_with("Packet(10.9.0.1, [96, 0, 0, 0, 0, 8, 58, 255")
     );
@@ -268,6 +276,7 @@ fn a_router_that_is_not_there_is_suspect() {
     must(&format!("ip -n {} link set lo up", pair.namespace(0)));
     assert!(!pair.ping("-c 1 -W 5"));
     // By both sockets, but once.
+    wait_for(secs(30), "the word of it", || (pair.ends[0].count("Told") > 0).then_some(()));
     assert_eq!(pair.ends[0].count("Told"), 1);
     assert_eq!(pair.ends[0].order("publish 10.9.0.1 10.9.0.2"), "done");
     assert!(!pair.ping("-c 1 -W 5"));
@@ -287,7 +296,7 @@ fn traffic_by_a_router_is_told() {
     assert!(!far(), "nobody answers");
     assert_eq!(pair.ends[0].order("alive"), "[]");
     assert_eq!(pair.ends[0].order("watch 1"), "done");
-    assert!(pair.ping("-c 1 -W 2"), "a neighbour, though it is the router");
+    assert!(pair.ping("-c 1 -W 10"), "a neighbour, though it is the router");
     assert_eq!(pair.ends[0].order("alive"), "[0]");
     assert!(!far() && !far());
     assert_eq!(pair.ends[0].order("watch 1"), "done");
@@ -302,10 +311,23 @@ fn traffic_by_a_router_is_told() {
 fn descriptors_change_under_traffic() {
     let mut pair = Pair::start("swap");
     pair.publish();
-    assert!(pair.ping("-c 1 -W 2"));
+    assert!(pair.ping("-c 1 -W 10"));
+    let (mut sent, mut times) = (1, 0);
+    // No more at once than an interface keeps for who has no processor.
+    while times <= 10 {
+        sent += 300;
+        times += swap_under_traffic(&mut pair);
+    }
+    for end in &mut pair.ends {
+        assert_eq!((end.count("Sent"), end.count("Received")), (sent, sent));
+    }
+}
+
+/// How often while 300 packets pass.
+fn swap_under_traffic(pair: &mut Pair) -> u64 {
     thread::scope(|scope| {
         let (namespace, [_, to]) = (pair.namespace(0), LOCATORS);
-        let ping = format!("ip netns exec {namespace} ping -6 -q -c 300 -i 0.002 -W 2");
+        let ping = format!("ip netns exec {namespace} ping -6 -q -c 300 -i 0.002 -W 10");
         let traffic = scope.spawn(move || must(&format!("{ping} 2001:db8::5efe:{to}")));
         let mut times = 0;
         while !traffic.is_finished() {
@@ -314,11 +336,8 @@ fn descriptors_change_under_traffic() {
             }
             times += 1;
         }
-        assert!(times > 10, "{times}");
-    });
-    for end in &mut pair.ends {
-        assert_eq!((end.count("Sent"), end.count("Received")), (301, 301));
-    }
+        times
+    })
 }
 
 /// Who deletes the interface stops its packets, not the loop.
@@ -326,7 +345,7 @@ fn descriptors_change_under_traffic() {
 fn an_interface_that_is_deleted() {
     let mut pair = Pair::start("deleted");
     pair.publish();
-    assert!(pair.ping("-c 1 -W 2"));
+    assert!(pair.ping("-c 1 -W 10"));
     must(&format!("ip -n {} link delete is0", pair.namespace(1)));
     assert!(!pair.ping("-c 3 -i 0.01 -W 1"));
     assert_eq!(pair.ends[1].order("transmit 1 10.9.0.1 00"), "done");

@@ -17,21 +17,22 @@ const FAREWELL: Duration = Duration::from_millis(200);
 /// A router that uses no name.
 const ROUTER: [&str; 5] = ["--locator", "10.0.0.1", "--advertise", "2001:db8::/64", "10.0.0.1"];
 
-/// A daemon whose child is confined and then stopped.
-struct Daemon(Guard);
+/// A daemon, and its child, which is confined and then stopped.
+struct Daemon(Guard, Pid);
 
 impl Daemon {
     fn start(arguments: &[&str]) -> Self {
         let log = tempfile::NamedTempFile::new().expect("a file");
         let mut command = Command::new(isatapd());
         command.arg("-v").args(arguments).stderr(log.reopen().expect("the file"));
-        let daemon = Self(Guard(command.spawn().expect("isatapd")));
+        let daemon = Guard(command.spawn().expect("isatapd"));
         // Before, its end is the end of the daemon.
-        wait_for(secs(10), "a confined child", || {
+        wait_for(secs(60), "a confined child", || {
             fs::read_to_string(&log).expect("the file").contains(": confined").then_some(())
         });
-        kill(children(daemon.pid())[0], Signal::SIGSTOP).expect("kill");
-        daemon
+        let child = children(daemon.pid())[0];
+        kill(child, Signal::SIGSTOP).expect("kill");
+        Self(daemon, child)
     }
 
     fn pid(&self) -> Pid {
@@ -57,6 +58,17 @@ fn least(act: impl Fn() -> Duration + Sync) -> Duration {
     in_new(|| (0..5).map(|_| act()).min().expect("some"))
 }
 
+/// Panics unless one of many ends before a farewell is over.
+fn at_once(act: impl Fn() -> Duration + Sync) {
+    let mut times = Vec::new();
+    in_new(|| {
+        while times.len() < 20 && times.iter().all(|time| *time >= FAREWELL) {
+            times.push(act());
+        }
+    });
+    assert!(times.iter().any(|time| *time < FAREWELL), "{times:?}");
+}
+
 fn time_of_end(arguments: &[&str]) -> Duration {
     let mut daemon = Daemon::start(arguments);
     let begin = Instant::now();
@@ -68,18 +80,17 @@ fn time_of_end(arguments: &[&str]) -> Duration {
 #[test]
 fn a_router_waits_for_its_child_and_not_for_long() {
     let waited = least(|| time_of_end(&ROUTER));
-    assert!(waited >= FAREWELL && waited < secs(2), "{waited:?}");
+    assert!(waited >= FAREWELL && waited < secs(5), "{waited:?}");
 }
 
 #[test]
 fn a_host_ends_at_once() {
-    let waited = least(|| time_of_end(&["--backend", "tun", "10.0.0.1"]));
-    assert!(waited < FAREWELL, "{waited:?}");
+    at_once(|| time_of_end(&["--backend", "tun", "10.0.0.1"]));
 }
 
 #[test]
 fn a_second_signal_ends_a_router_at_once() {
-    let waited = least(|| {
+    at_once(|| {
         let mut daemon = Daemon::start(&ROUTER);
         let begin = Instant::now();
         daemon.signal(Signal::SIGTERM);
@@ -87,18 +98,17 @@ fn a_second_signal_ends_a_router_at_once() {
         daemon.end();
         begin.elapsed()
     });
-    assert!(waited < FAREWELL, "{waited:?}");
 }
 
 #[test]
 fn a_router_without_its_child_ends_at_once() {
-    let waited = least(|| {
+    at_once(|| {
         let mut daemon = Daemon::start(&ROUTER);
         let begin = Instant::now();
         daemon.signal(Signal::SIGTERM);
-        kill(children(daemon.pid())[0], Signal::SIGKILL).expect("kill");
+        // If we are late, the farewell is over and it has gone.
+        let _ = kill(daemon.1, Signal::SIGKILL);
         daemon.end();
         begin.elapsed()
     });
-    assert!(waited < FAREWELL, "{waited:?}");
 }

@@ -1,6 +1,6 @@
 //! The host of the tests of the TUN backend.
 
-use crate::namespace::{ip_batch, namespace};
+use crate::namespace::{await_up, ip_batch, namespace};
 
 /// A host with two addresses, and a link to nowhere.
 pub(crate) fn host() {
@@ -14,4 +14,5 @@ pub(crate) fn host() {
         address add 10.0.0.2/24 brd + dev va
         address add 10.0.0.3/24 brd + dev va",
     );
+    await_up(&["va", "vb"]);
 }

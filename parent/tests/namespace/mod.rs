@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use isatapd::kernel::{IfIndex, Netlink};
 use nix::sched::{CloneFlags, unshare};
@@ -30,6 +31,16 @@ pub(crate) fn ip_batch(lines: &str) {
         Command::new("ip").args(["-batch", "-"]).stdin(Stdio::piped()).spawn().expect("iproute2");
     child.stdin.take().expect("a pipe").write_all(lines.as_bytes()).expect("iproute2 reads");
     assert!(child.wait().expect("iproute2 ends").success(), "{lines}");
+}
+
+/// Waits until these links carry packets: what leaves by one that has just been set up is lost.
+pub(crate) fn await_up(names: &[&str]) {
+    let began = Instant::now();
+    for name in names {
+        while !ip(&format!("link show {name}")).contains("state UP") {
+            assert!(began.elapsed() < Duration::from_secs(30), "{name} stays down");
+        }
+    }
 }
 
 /// The number of an interface.

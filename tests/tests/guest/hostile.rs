@@ -11,7 +11,7 @@ use isatapd_tests::daemon::Daemon;
 use isatapd_tests::hostile::{
     ENDS, STORMS, VIOLATIONS, check, check_tunnel, order, outside, surround,
 };
-use isatapd_tests::process::{children, is_alive, resident};
+use isatapd_tests::process::{await_gone, children, resident};
 use isatapd_tests::site::{Site, isatapd};
 use isatapd_tests::wait::{secs, wait_for};
 use nix::sys::signal::Signal;
@@ -117,8 +117,8 @@ fn decent_messages_do_not_add_up() {
         check(&site, &before);
         assert!(!daemon.log().contains("FAULT"), "{attack}");
         daemon.signal(Signal::SIGKILL);
-        daemon.wait(secs(5)).expect("its end");
-        wait_for(secs(5), "the child's end", || (!is_alive(child)).then_some(()));
+        daemon.wait(secs(30)).expect("its end");
+        await_gone(child);
         daemon = Daemon::working(&site, &KERNEL);
     }
     let grown = resident(daemon.parent()).saturating_sub(resident_before);
@@ -154,12 +154,12 @@ fn the_parent_answers_signals_at_any_time() {
         let (status, took) = daemon.stop(Signal::SIGTERM);
         eprintln!("{attack}: {said} lines, grown by {grown} kB, ended in {took:?}");
         assert_eq!(status.code(), Some(0), "{attack}");
-        assert!(took < secs(1), "{attack}: took {took:?} to end");
+        assert!(took < secs(5), "{attack}: took {took:?} to end");
         assert!(grown < 1024, "{attack}: the parent has grown by {grown} kB");
         // 300 at once, then 10 a second, for as long as all this takes.
         assert!(said < 600, "{attack}: {said} lines");
         assert!(!daemon.log().contains('\u{1b}') && !daemon.log().contains("\n<0>"), "{attack}");
-        assert!(!is_alive(child), "{attack}: the child is left");
+        await_gone(child);
         check_gone(&site, "is0");
         assert_eq!(outside(&site), before, "{attack}");
     }

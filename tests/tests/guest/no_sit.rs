@@ -16,7 +16,7 @@ fn one_line_and_an_exit_status() {
         for background in [&[][..], &["--daemon"]] {
             let mut command = Command::new(isatapd());
             command.args(["--backend", "kernel", "10.0.0.101"]);
-            let output = output(command.args(background), secs(10));
+            let output = output(command.args(background), secs(120));
             expect::exit(output.status, status::UNAVAILABLE, "no sit");
             expect::one_line(&String::from_utf8_lossy(&output.stderr), &[NO_SIT]);
         }

@@ -13,21 +13,26 @@ use isatapd_tests::daemon::Daemon;
 use isatapd_tests::ip;
 use isatapd_tests::process::{children, processor_time};
 use isatapd_tests::site::Site;
-use isatapd_tests::wait::secs;
+use isatapd_tests::wait::{secs, wait_for};
 use nix::sys::signal::{Signal, kill};
 
 /// How long storms last.
 const STORM: Duration = secs(3);
 
-/// Panics unless both processes rest a second after a storm, and IPv6 works by the same child.
+/// Within that SIGTERM ends it, also on a busy machine.
+const ENDS: Duration = secs(8);
+
+/// Panics unless both processes come to rest after a storm, and IPv6 works by the same child.
 fn check_rest(site: &Site, daemon: &mut Daemon) {
     sleep(secs(1));
     let processes = [daemon.parent(), daemon.child()];
     let used = || processes.map(processor_time).iter().sum::<Duration>();
-    let before = used();
-    sleep(secs(2));
-    let more = used().saturating_sub(before);
-    assert!(more <= Duration::from_millis(20), "{more:?} of CPU time in 2 s");
+    wait_for(secs(20), "20 ms of CPU time at most in 2 s", || {
+        let before = used();
+        sleep(secs(2));
+        let more = used().saturating_sub(before);
+        (more <= Duration::from_millis(20)).then_some(())
+    });
     site.reaches_inet();
 }
 
@@ -51,10 +56,12 @@ fn storm_of(signal: Signal) {
     let child = daemon.child();
     // Whether the name server answers is another matter.
     let (solicited, lines) = (site.solicitations("router1"), daemon.log().lines().count());
+    let began = Instant::now();
     let (ends, thread) = storm(&daemon, signal);
     sleep(STORM);
     ends.store(true, Ordering::Relaxed);
     let sent = thread.join().expect("a thread");
+    let lasted = began.elapsed();
     check_rest(&site, &mut daemon);
     assert_eq!(daemon.child(), child, "{}", daemon.log());
     let solicited = site.solicitations("router1") - solicited;
@@ -66,8 +73,8 @@ fn storm_of(signal: Signal) {
         assert!(text.contains("router 10.0.0.101: slot 0") && text.ends_with('\n'), "{text}");
     }
     eprintln!("{sent} times {signal}: {solicited} solicitations, {lines} lines");
-    // As many as a patient operator could have caused.
-    let most = if signal == Signal::SIGHUP { 7 } else { 1 };
+    // As many as a patient operator could have caused: five at once, then one in 4 s.
+    let most = if signal == Signal::SIGHUP { 7 + lasted.as_secs() / 4 } else { 1 };
     assert!(sent > 1000 && solicited <= most && lines < 300, "{solicited} {lines}");
 
     let (ends, thread) = storm(&daemon, signal);
@@ -76,7 +83,7 @@ fn storm_of(signal: Signal) {
     ends.store(true, Ordering::Relaxed);
     thread.join().expect("a thread");
     assert_eq!(status.code(), Some(0));
-    assert!(took < Duration::from_millis(300), "took {took:?}");
+    assert!(took < ENDS, "took {took:?}");
     assert_eq!(dumps(&site), []);
 }
 
@@ -141,14 +148,17 @@ fn of_changes_of_resolv_conf() {
     let path = Path::new("/etc/netns").join(site.namespace("host")).join("resolv.conf");
     let text = fs::read_to_string(&path).expect("resolv.conf");
     let (begin, mut changes) = (Instant::now(), 0);
-    while begin.elapsed() < STORM {
+    while begin.elapsed() < STORM || changes <= 100 {
         fs::write(&path, &text).expect("resolv.conf");
         changes += 1;
         sleep(Duration::from_millis(10));
     }
+    // One each second is followed.
+    let more = begin.elapsed().saturating_sub(STORM).as_secs();
     check_rest(&site, &mut daemon);
     drop(capture);
     let (queries, lines) = (queries.load(Ordering::Relaxed), daemon.log().lines().count() - lines);
     eprintln!("{changes} changes: {queries} queries, {lines} lines");
-    assert!(changes > 100 && queries <= 20 && lines <= 20, "{}", daemon.log());
+    assert!(queries <= 20 + 4 * more, "{}", daemon.log());
+    assert!(lines <= 20 + usize::try_from(more).expect("a number"), "{}", daemon.log());
 }

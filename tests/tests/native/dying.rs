@@ -22,7 +22,7 @@ fn the_other_takes_over_from_a_killed_daemon() {
     let event = Instant::now();
     site.topology(&["via", "router2"]);
     let took = pinger.first_since(event, secs(60)).expect("a ping by router2");
-    assert!(took < secs(8), "{took:?}");
+    assert!(took < secs(20), "{took:?}");
     // Another one starts in its place.
     site.advertise("router1", &["AdvDefaultPreference high"]);
     wait_for(secs(90), "the preferred router's return", || {

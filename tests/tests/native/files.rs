@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use isatapd_tests::daemon::Daemon;
 use isatapd_tests::etc::Etc;
+use isatapd_tests::ip::Watch;
 use isatapd_tests::names::{NameServer, addresses};
 use isatapd_tests::process::processor_time;
 use isatapd_tests::repeated::Repeated;
@@ -95,7 +96,7 @@ fn comes((what, resolv_conf, before, change): Case) -> Duration {
 /// The best of three: on a busy machine a packet may be late.
 #[test]
 fn a_name_that_comes_by_a_file() {
-    let limit = Duration::from_millis(300);
+    let limit = secs(1);
     for case in COMES {
         let quick = (0..3).any(|_| comes(*case) < limit);
         assert!(quick, "{}: never in {limit:?}", case.0);
@@ -111,18 +112,21 @@ fn a_name_that_goes() {
     etc.write("hosts", HOSTS);
     let daemon = Daemon::with_etc(&site, &etc, &[]);
     await_default(&site, ROUTER1, secs(20));
+    let watch = Watch::start(&site.namespace("host"), "is0");
     for _ in 0..3 {
+        // Nothing else is done meanwhile: a second is longer.
         fs::remove_file(etc.path("hosts")).expect("remove");
-        stays(Duration::from_millis(200), "the route", || defaults(&site).len() == 1);
+        sleep(Duration::from_millis(200));
         etc.write("hosts", HOSTS);
         stays(Duration::from_millis(200), "the route", || defaults(&site).len() == 1);
     }
+    assert_eq!(watch.removed(), Vec::<String>::new());
     assert_eq!(daemon.log().matches("router list").count(), 1, "{}", daemon.log());
     etc.replace("hosts", &HOSTS.replace("101", "102"));
-    await_default(&site, ROUTER2, secs(5));
+    await_default(&site, ROUTER2, secs(30));
     assert!(default_by(&site, ROUTER1).is_none());
     fs::remove_file(etc.path("hosts")).expect("remove");
-    wait_for(secs(10), "the end of the route", || defaults(&site).is_empty().then_some(()));
+    wait_for(secs(30), "the end of the route", || defaults(&site).is_empty().then_some(()));
 }
 
 /// A storm of renames costs little, disturbs nothing, and its end is noticed.
@@ -147,9 +151,9 @@ fn a_storm_of_renames() {
     let took = busy().saturating_sub(before);
     println!("{turns} renames cost {took:?} on the processor");
     assert!(took < Duration::from_millis(500), "{turns} renames cost {took:?} on the processor");
-    assert!(turns > 100 && daemon.log().lines().count() < 40, "{turns}: {}", daemon.log());
+    assert!(turns > 50 && daemon.log().lines().count() < 40, "{turns}: {}", daemon.log());
     let other = Ipv4Addr::new(10, 0, 0, 54);
     let _server = NameServer::start(&site, other, |query| vec![addresses(query, &[ROUTER2], 300)]);
     etc.replace("resolv.conf", &format!("nameserver {other}\nsearch site.example\n"));
-    await_default(&site, ROUTER2, secs(3));
+    await_default(&site, ROUTER2, secs(30));
 }

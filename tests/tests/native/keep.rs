@@ -5,9 +5,9 @@ use std::fs;
 use isatapd_tests::daemon::Daemon;
 use isatapd_tests::ip;
 use isatapd_tests::netns::within;
-use isatapd_tests::process::is_alive;
+use isatapd_tests::process::await_gone;
 use isatapd_tests::site::{ROUTER1, Site};
-use isatapd_tests::wait::{secs, stays, wait_for};
+use isatapd_tests::wait::{secs, stays};
 use nix::sys::signal::{Signal, kill};
 
 use crate::common::default_by;
@@ -21,7 +21,7 @@ fn a_router_that_comes_back_tells_its_hosts_nothing() {
     let index = || ip::link(&router, "is0").expect("the router's tunnel").index;
     let (before, pid) = (index(), site.router_pid("router1"));
     kill(pid, Signal::SIGTERM).expect("kill");
-    wait_for(secs(2), "the router's end", || (!is_alive(pid)).then_some(()));
+    await_gone(pid);
     stays(secs(1), "the route by it", || default_by(&site, ROUTER1).is_some());
     let forwarding = || fs::read_to_string("/proc/sys/net/ipv6/conf/all/forwarding");
     assert_eq!(within(&router, forwarding).expect("IPv6"), "1\n");
@@ -31,6 +31,6 @@ fn a_router_that_comes_back_tells_its_hosts_nothing() {
     site.reaches_inet();
     let pid = site.router_pid("router1");
     kill(pid, Signal::SIGTERM).expect("kill");
-    wait_for(secs(2), "the router's end", || (!is_alive(pid)).then_some(()));
+    await_gone(pid);
     assert_eq!(within(&router, forwarding).expect("IPv6"), "0\n");
 }

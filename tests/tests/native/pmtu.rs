@@ -74,7 +74,7 @@ fn traffic(mtu: usize, method: &[&str]) -> [Seen; 3] {
             assert!(udp_echo(from, to, address, octets), "{octets} octets to {address}: {mtu}");
         }
         // More than any window.
-        Tcp::start(from, to, address).advances(4 << 20, secs(30));
+        Tcp::start(from, to, address).advances(4 << 20, secs(60));
     }
     watched.map(|(seen, capture)| {
         drop(capture);
@@ -123,7 +123,7 @@ fn packet_too_big_to_the_byte() {
     assert!(udp_echo(&host, &site.namespace("router1"), OTHER, 1400));
 
     let all = || passed.lock().expect("packets").clone();
-    let error = wait_for(secs(5), "Packet Too Big", || {
+    let error = wait_for(secs(30), "Packet Too Big", || {
         all().into_iter().find(|(out, p)| !*out && p[6] == 58 && p[40] == 2).map(|(_, p)| p)
     });
     let long = |(out, p): &(bool, Vec<u8>)| *out && p.len() == 1448;

@@ -50,7 +50,7 @@ fn solicitations(site: &Site) -> (Capture, Receiver<(Instant, Ipv4Addr)>) {
     let capture = Capture::start(&site.namespace("router1"), "eth0", move |frame| {
         if is_solicitation(frame) {
             let from: [u8; 4] = *frame.packet[12..].first_chunk().expect("an address");
-            let _ = tell.send((Instant::now(), from.into()));
+            let _ = tell.send((frame.at, from.into()));
         }
     });
     (capture, told)

@@ -18,6 +18,9 @@ const MORE: u64 = 1 << 10;
 const FLAPS: usize = 1000;
 const STRANGERS: usize = 2500;
 
+/// What is only seen again by the look each 10 s, or not at all, takes longer.
+const SOON: Duration = secs(5);
+
 /// What the processes take.
 struct Weight {
     resident: [u64; 2],
@@ -30,10 +33,11 @@ fn weight(daemon: &mut Daemon) -> Weight {
 }
 
 fn check_weight(daemon: &mut Daemon, before: &Weight) {
-    // A look-up has some for a moment.
-    let after = wait_for(secs(5), "as many descriptors as before", || {
+    // A look-up has some for a moment, and may have had them before.
+    let after = wait_for(secs(30), "no more descriptors than before", || {
         let after = weight(daemon);
-        (after.descriptors == before.descriptors).then_some(after)
+        let mut both = after.descriptors.iter().zip(before.descriptors);
+        both.all(|(after, before)| *after <= before).then_some(after)
     });
     for (after, before) in after.resident.iter().zip(before.resident) {
         assert!(*after <= before + MORE, "{before} KiB have become {after}");
@@ -66,13 +70,14 @@ fn the_link_flaps_a_thousand_times() {
     let flap = || ["down", "up"].map(|to| format!("link set eth0 {to}")).into_iter();
     batch(&site, (0..10).flat_map(|_| flap()));
     whole(&site, Instant::now());
+    daemon.await_rest();
     let (before, solicited) = (weight(&mut daemon), site.solicitations("router1"));
     let began = Instant::now();
     batch(&site, (0..FLAPS).flat_map(|_| flap()));
     let ended = Instant::now();
     let took = whole(&site, ended);
     println!("{FLAPS} flaps in {:?}, whole {took:?} later", ended - began);
-    assert!(took < secs(1), "whole {took:?} after the last");
+    assert!(took < SOON, "whole {took:?} after the last");
     assert_eq!(ip::link(&site.namespace("host"), "is0").expect("is0").index, index);
     let solicited = site.solicitations("router1") - solicited;
     assert!(solicited <= 5 + began.elapsed().as_secs(), "solicited {solicited} times");
@@ -96,7 +101,7 @@ fn thousands_of_interfaces_come_and_go() {
     );
     let took = whole(&site, Instant::now());
     println!("whole {took:?} later");
-    assert!(took < secs(1), "whole {took:?} after the last");
+    assert!(took < SOON, "whole {took:?} after the last");
     check_weight(&mut daemon, &before);
     assert!(daemon.log().lines().count() < lines + 60, "{}", daemon.log());
 }
@@ -117,7 +122,7 @@ fn the_kernels_messages_are_lost() {
     let event = Instant::now();
     daemon.signal(Signal::SIGCONT);
     let took = whole(&site, event);
-    assert!(took < secs(1), "took {took:?}");
+    assert!(took < SOON, "took {took:?}");
     check_weight(&mut daemon, &before);
 }
 
@@ -138,10 +143,10 @@ fn thousands_of_routes_and_addresses_are_there() {
     let mut daemon = Daemon::start(&site, &[]);
     let took = whole(&site, began);
     println!("whole {took:?} after the start");
-    assert!(took < secs(2), "whole {took:?} after the start");
+    assert!(took < SOON, "whole {took:?} after the start");
     let before = weight(&mut daemon);
     let event = ip::change_ipv4(&host, "eth0", HOST);
     let took = whole(&site, event);
-    assert!(took < secs(1), "whole {took:?} after a change");
+    assert!(took < SOON, "whole {took:?} after a change");
     check_weight(&mut daemon, &before);
 }

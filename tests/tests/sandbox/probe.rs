@@ -35,7 +35,10 @@ pub fn program() -> &'static Path {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("probe-child");
         let _ = std::fs::remove_file(&copy);
-        std::fs::copy(folder.join("probe-child"), &copy).expect("a copy of the probe");
+        // By another process: a child of another thread could have it open for writing still.
+        let mut cp = Command::new("cp");
+        cp.arg(folder.join("probe-child")).arg(&copy);
+        assert!(cp.status().expect("cp").success());
         copy
     })
 }

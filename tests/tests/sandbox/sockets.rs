@@ -6,11 +6,15 @@ use std::process::Command;
 
 use isatapd_security::sys;
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn6, connect, getsockopt,
     recv, send, setsockopt, socket, sockopt,
 };
+
+/// Marks the last packet.
+const LAST: u8 = 255;
 
 /// A namespace of this thread's own, with a loopback.
 fn enter_namespace() {
@@ -32,23 +36,29 @@ fn packet(kind: u8, code: u8, mark: u8) -> [u8; 16] {
     packet
 }
 
-/// Sends each (type, code, hop limit); result: which were received.
+/// Sends each (type, code, hop limit), and then what passes all filters; result: which were received
+/// before that.
 fn received(prepare: impl Fn(&OwnedFd), sent: &[(u8, u8, i32)]) -> Vec<u8> {
     let (receiver, sender) = (raw_socket(), raw_socket());
     prepare(&receiver);
     let loopback = SockaddrIn6::from(SocketAddrV6::new(Ipv6Addr::LOCALHOST, 0, 0, 0));
     connect(sender.as_raw_fd(), &loopback).expect("a way");
-    for (mark, (kind, code, hops)) in (0..).zip(sent) {
-        setsockopt(&sender, sockopt::Ipv6Ttl, hops).expect("a hop limit");
-        send(sender.as_raw_fd(), &packet(*kind, *code, mark), MsgFlags::empty()).expect("sent");
+    let last = ((134, 0, 255), LAST);
+    for ((kind, code, hops), mark) in sent.iter().copied().zip(0..).chain([last]) {
+        setsockopt(&sender, sockopt::Ipv6Ttl, &hops).expect("a hop limit");
+        send(sender.as_raw_fd(), &packet(kind, code, mark), MsgFlags::empty()).expect("sent");
     }
     let mut marks = Vec::new();
     let mut buffer = [0; 64];
-    // The loopback delivers within send(2): all that will come is there.
-    while recv(receiver.as_raw_fd(), &mut buffer, MsgFlags::empty()).is_ok() {
+    loop {
+        let mut ready = [PollFd::new(receiver.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(poll(&mut ready, PollTimeout::from(30_000_u16)), Ok(1), "after {marks:?}");
+        recv(receiver.as_raw_fd(), &mut buffer, MsgFlags::empty()).expect("a packet");
+        if buffer[4] == LAST {
+            return marks;
+        }
         marks.push(buffer[4]);
     }
-    marks
 }
 
 #[test]

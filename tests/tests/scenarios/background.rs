@@ -7,9 +7,8 @@ use std::process::{Command, ExitStatus, Stdio};
 use isatapd_tests::daemon::{Daemon, run};
 use isatapd_tests::expect::{self, status};
 use isatapd_tests::ip;
-use isatapd_tests::process::{children, descriptors, is_alive, link};
+use isatapd_tests::process::{await_gone, children, descriptors, is_alive, link};
 use isatapd_tests::site::{Site, isatapd};
-use isatapd_tests::wait::{secs, wait_for};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -62,7 +61,8 @@ fn leaves_nothing_of_the_caller_open() {
     site.reaches_inet();
 
     kill(parent, Signal::SIGTERM).expect("kill");
-    wait_for(secs(2), "the end", || (!is_alive(parent) && !is_alive(child)).then_some(()));
+    await_gone(parent);
+    await_gone(child);
     assert!(!Path::new(&pid_file).exists(), "the pid file is left");
     check_gone(&site, "is0");
 }

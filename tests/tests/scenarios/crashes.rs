@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use isatapd_tests::daemon::{Daemon, run};
 use isatapd_tests::expect::{self, CHILD_ENDED, status};
 use isatapd_tests::netns::within;
-use isatapd_tests::process::{children, is_alive};
+use isatapd_tests::process::{await_gone, children, is_alive};
 use isatapd_tests::site::ROUTER1;
 use isatapd_tests::wait::{secs, stays, wait_for};
 use isatapd_tests::{ctl, ip};
@@ -15,8 +15,8 @@ use nix::sys::signal::{Signal, kill};
 use crate::common::{GLOBAL1, address, default_by};
 use crate::scenarios::restarts::{index, pinger};
 
-/// From the end of a child to the first solicitation of the next.
-const SOLICITS: Duration = Duration::from_millis(300);
+/// From the end of a child to the first solicitation of the next: less than any wait of the parent's.
+const SOLICITS: Duration = Duration::from_millis(500);
 
 /// The time from this end of a child to the first solicitation of the next.
 fn replaced(signal: Signal) -> Duration {
@@ -28,7 +28,7 @@ fn replaced(signal: Signal) -> Duration {
     let before = site.solicitations("router1");
     kill(child, signal).expect("kill");
     let event = Instant::now();
-    wait_for(secs(10), "a solicitation by another child", || {
+    wait_for(secs(30), "a solicitation by another child", || {
         (site.solicitations("router1") > before).then_some(())
     });
     let took = event.elapsed();
@@ -41,11 +41,11 @@ fn replaced(signal: Signal) -> Duration {
     took
 }
 
-/// The best of three: on a busy machine a look may be late.
+/// The best of ten: on a busy machine a look may be late.
 #[test]
 fn a_killed_child_is_replaced_and_nothing_else_changes() {
     for signal in [Signal::SIGKILL, Signal::SIGSEGV] {
-        let quick = (0..3).any(|_| replaced(signal) < SOLICITS);
+        let quick = (0..10).any(|_| replaced(signal) < SOLICITS);
         assert!(quick, "{signal}: never in {SOLICITS:?}");
     }
 }
@@ -57,7 +57,7 @@ fn a_child_that_keeps_dying_is_not_replaced_at_once() {
     let (parent, number, begin) = (daemon.parent(), index(&site), Instant::now());
     let mut last = None;
     for _ in 0..5 {
-        let child = wait_for(secs(10), "a child", || {
+        let child = wait_for(secs(30), "a child", || {
             children(parent).into_iter().find(|child| Some(*child) != last && is_alive(*child))
         });
         // Whether it is confined or not: that counts only for the first of all.
@@ -93,30 +93,30 @@ fn while_a_child_that_keeps_dying_is_waited_for_it_is_said() {
     let site = crate::site(&[]);
     let host = site.namespace("host");
     let mut daemon = Daemon::working(&site, &[]);
-    for wait in [0, 1, 2, 4] {
+    for wait in [0, 1, 2, 4, 8] {
         let child = daemon.child();
         kill(child, Signal::SIGKILL).expect("kill");
-        wait_for(secs(1), "its end", || (!is_alive(child)).then_some(()));
-        if wait == 4 {
+        await_gone(child);
+        if wait == 8 {
             break;
         }
-        wait_for(secs(wait + 10), "another child", || ctl::show(&host, "is0"));
+        wait_for(secs(wait + 30), "another child", || ctl::show(&host, "is0"));
     }
     let mut command = Command::new(ctl::isatapctl());
     command.args(["-n", "is0"]);
     let asked = Instant::now();
     let output = within(&host, || command.output()).expect("isatapctl");
-    assert!(asked.elapsed() < secs(1), "took {:?}", asked.elapsed());
+    assert!(asked.elapsed() < secs(8), "took {:?}", asked.elapsed());
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("isatapd-child keeps ending; another is started in"), "{said}");
     assert_eq!(output.status.code(), Some(status::TEMPORARY), "{said}");
     let log = daemon.log();
     let ends: Vec<_> = log.lines().filter(|line| line.contains("another is started")).collect();
-    let told = ["is started, ", "in 1 s, ", "in 2 s, ", "in 4 s, "];
+    let told = ["is started, ", "in 1 s, ", "in 2 s, ", "in 4 s, ", "in 8 s, "];
     assert_eq!(ends.len(), told.len(), "{log}");
     assert!(ends.iter().zip(told).all(|(line, told)| line.contains(told)), "{log}");
     site.reaches_inet();
-    wait_for(secs(10), "another child", || ctl::show(&host, "is0"));
+    wait_for(secs(30), "another child", || ctl::show(&host, "is0"));
     assert_eq!(daemon.stop(Signal::SIGTERM).0.code(), Some(0));
 }
 

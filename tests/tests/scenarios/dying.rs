@@ -50,6 +50,11 @@ fn take_over(site: &Site, pinger: &Pinger, death: Death) -> Duration {
     pinger.first_since(event, secs(60)).expect("a ping by router2 in a minute")
 }
 
+/// Within these a router that dies is left, by what is said of `--router-timeout`: 6 s, and more on a busy
+/// machine; and 1 s, which is still less than 6 s. Nothing else would take it from the routes for minutes.
+const UNTOLD: Duration = secs(20);
+const TOLD: Duration = secs(5);
+
 /// The metric of the default route by this router; the routes are there in any case.
 fn metric(site: &Site, router: Ipv4Addr) -> u64 {
     default_by(site, router).expect("a default route").metric
@@ -71,23 +76,23 @@ fn check(death: Death, arguments: &[&str], limit: Duration) {
     wait_for(secs(90), "the preferred router's return", || {
         (metric(&site, ROUTER1) < metric(&site, ROUTER2)).then_some(())
     });
-    assert!(pinger.first_since(Instant::now(), secs(5)).is_some());
+    assert!(pinger.first_since(Instant::now(), secs(30)).is_some());
 }
 
 #[test]
 fn the_other_takes_over_when_the_link_is_down() {
-    check(DOWN, &[], secs(8));
+    check(DOWN, &[], UNTOLD);
 }
 
 #[test]
 fn the_other_takes_over_from_one_that_falls_silent() {
-    check(MUTE, &[], secs(8));
+    check(MUTE, &[], UNTOLD);
 }
 
 #[test]
 fn the_other_takes_over_as_soon_as_it_is_told_to() {
-    check(DOWN, &["--router-timeout", "1"], secs(2));
-    check(MUTE, &["--router-timeout", "1"], secs(2));
+    check(DOWN, &["--router-timeout", "1"], TOLD);
+    check(MUTE, &["--router-timeout", "1"], TOLD);
 }
 
 /// Neighbor Solicitations that the host sends by IPv4.
@@ -140,13 +145,14 @@ fn without_traffic_nobody_is_asked() {
     let (count, _capture) = solicitations(&site);
     let processes = [daemon.parent(), daemon.child()];
     // What follows the last packet is over soon.
-    wait_for(3 * crate::QUIET, "quiet", || {
+    wait_for(12 * crate::QUIET, "quiet", || {
         let before = switches(&processes);
         count.store(0, Ordering::Relaxed);
         std::thread::sleep(crate::QUIET);
-        (switches(&processes) == before).then_some(())
+        // The last ones may have been seen late.
+        let solicited = count.load(Ordering::Relaxed);
+        (switches(&processes) == before && solicited == 0).then_some(())
     });
-    assert_eq!(count.load(Ordering::Relaxed), 0, "solicitations without traffic");
 }
 
 /// Nobody else can say that a router is there.
@@ -159,5 +165,5 @@ fn a_forged_answer_does_not_hold_traffic() {
         std::thread::sleep(Duration::from_millis(50));
     });
     let took = take_over(&site, &pinger, MUTE);
-    assert!(took < secs(8), "{took:?}");
+    assert!(took < UNTOLD, "{took:?}");
 }

@@ -13,8 +13,10 @@ use nix::sys::signal::Signal;
 use crate::common::check_gone;
 use crate::scenarios::restarts::pinger;
 
-/// From the signal to the end. The median of some counts: others may keep the machine busy.
-const ENDS: Duration = Duration::from_millis(300);
+/// From the signal to the end: the median of some, and each. Others may keep the machine busy, but what
+/// the daemon itself could wait for takes 10 s.
+const ENDS: Duration = secs(1);
+const LATEST: Duration = secs(8);
 
 /// Starts it and ends it after a while, which is another each time; nothing may be left.
 fn check(site: &Site, arguments: &[&str], step: Duration) {
@@ -30,7 +32,7 @@ fn check(site: &Site, arguments: &[&str], step: Duration) {
         took.push(time);
     }
     took.sort();
-    assert!(took[took.len() / 2] < ENDS && *took.last().expect("some") < secs(2), "{took:?}");
+    assert!(took[took.len() / 2] < ENDS && *took.last().expect("some") < LATEST, "{took:?}");
 }
 
 #[test]
@@ -81,11 +83,11 @@ fn while_it_takes_over_what_was_left() {
     let _awake = pinger(&site);
     for step in 0..15 {
         let mut left = Daemon::start(&site, &["--keep"]);
-        wait_for(secs(10), "a tunnel", || left.log().contains("is0: tunnel").then_some(()));
+        wait_for(secs(30), "a tunnel", || left.log().contains("is0: tunnel").then_some(()));
         left.stop(Signal::SIGTERM);
         let mut daemon = Daemon::start(&site, &[]);
         // Once its child is confined, its end is the tunnel's, whether it has taken it over or not.
-        wait_for(secs(10), "its own signals", || daemon.log().contains("confined").then_some(()));
+        wait_for(secs(30), "its own signals", || daemon.log().contains("confined").then_some(()));
         sleep(Duration::from_millis(2 * step));
         assert_eq!(daemon.stop(Signal::SIGTERM).0.code(), Some(0), "{}", daemon.log());
         check_gone(&site, "is0");

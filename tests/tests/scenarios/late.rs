@@ -6,6 +6,9 @@ use isatapd_tests::daemon::Daemon;
 use isatapd_tests::site::{ROUTER1, Site};
 use isatapd_tests::wait::{secs, stays};
 
+/// What is only seen by the look each 10 s takes longer, on a busy machine too.
+const SOON: Duration = secs(5);
+
 /// Starts without something. Then it comes.
 fn late(router: &str, without: impl Fn(&Site), with: impl Fn(&Site), limit: Duration) {
     late_by(crate::QUIET, router, without, with, limit);
@@ -37,7 +40,7 @@ fn link(router: &str) {
         router,
         |site| drop(site.ip("host", "link set eth0 down")),
         |site| drop(site.ip("host", "link set eth0 up")),
-        secs(1),
+        SOON,
     );
 }
 
@@ -46,7 +49,7 @@ fn address(router: &str) {
         router,
         |site| drop(site.ip("host", "addr del 10.0.0.2/24 dev eth0")),
         |site| drop(site.ip("host", "addr add 10.0.0.2/24 dev eth0")),
-        secs(1),
+        SOON,
     );
 }
 
@@ -74,7 +77,7 @@ fn the_address_with_a_router_by_address() {
 /// of the absence later at most, give or take a tenth.
 fn name(quiet: Duration) {
     let pace = (quiet / 32).max(Duration::from_millis(200)) * 11 / 10;
-    let limit = pace + Duration::from_millis(500);
+    let limit = pace + SOON;
     late_by(quiet, "isatap", |site| site.dns(&[]), |site| site.dns(&[ROUTER1]), limit);
 }
 

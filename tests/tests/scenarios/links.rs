@@ -9,7 +9,7 @@ use isatapd_tests::ip;
 use isatapd_tests::site::{HOST, INET, ROUTER1, Site};
 use isatapd_tests::wait::{secs, stays, wait_for};
 
-use crate::common::{addresses_at, addresses_of, default_by};
+use crate::common::{addresses_at, addresses_of, await_default};
 
 const OTHER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 9);
 
@@ -57,14 +57,14 @@ impl World {
         };
         let pinged = self.site.pinger().first_since(event, secs(30));
         assert!(pinged.is_some(), "no ping from {locator}\n{}", log());
-        wait_for(secs(2), "the addresses of the locator", || self.is_at(locator).then_some(()));
+        wait_for(secs(30), "the addresses of the locator", || self.is_at(locator).then_some(()));
         let link = ip::link(&self.site.namespace("host"), "is0").expect("is0");
         assert_eq!(link.index, self.index, "another interface\n{}", log());
         if self.site.has_sit() {
             assert_eq!(link.local, locator.to_string(), "{link:?}");
         }
         assert_eq!(self.site.prl("is0"), [ROUTER1]);
-        assert!(default_by(&self.site, ROUTER1).is_some());
+        await_default(&self.site, ROUTER1, secs(30));
     }
 
     /// Whether the tunnel has the addresses of that locator, and no other.
@@ -152,7 +152,7 @@ fn the_link_has_another_mtu() {
     let tunnel = |mtu| {
         // The kernel's keeps its own and goes by what the links say.
         let mtu = if world.site.has_sit() { 1480 } else { mtu };
-        wait_for(secs(3), "the tunnel's MTU", || {
+        wait_for(secs(30), "the tunnel's MTU", || {
             (ip::link(&host, "is0")?.mtu == mtu).then_some(())
         });
     };
@@ -160,7 +160,10 @@ fn the_link_has_another_mtu() {
         world.host(&[&format!("link set eth0 mtu {link}")]);
         tunnel(mtu);
         tcp.advances(1 << 18, secs(30));
-        assert_eq!(world.lines("a link to the routers has an MTU of"), said, "{link}");
+        // The kernel's tunnel does not show when the daemon has seen it.
+        wait_for(secs(30), &format!("{said} lines of an MTU of {link}"), || {
+            (world.lines("a link to the routers has an MTU of") == said).then_some(())
+        });
     }
     assert_eq!(ip::link(&host, "is0").expect("is0").index, world.index);
     assert_eq!(world.lines("tunnel: down"), 0, "{}", world.daemon.log());
@@ -171,7 +174,7 @@ fn the_link_of_the_option_goes_through_everything() {
     let world = World::new(&["--link", "eth0"]);
     let works = |event| world.works_at(HOST, event);
     let waits = |what: &str, before: usize| {
-        wait_for(secs(5), what, || (world.lines(what) > before).then_some(()));
+        wait_for(secs(30), what, || (world.lines(what) > before).then_some(()));
     };
     // Down and up: the address stays.
     let before = world.lines("the link is down");

@@ -27,22 +27,24 @@ fn two_hundred_addresses_are_no_storm() {
         let at = |place| frame.packet.get(place).copied();
         let solicits = at(9) == Some(41) && at(26) == Some(58) && at(60) == Some(133);
         if frame.outgoing && frame.kind == 0x0800 && solicits {
-            tell.lock().expect("sent").push((Instant::now(), frame.packet[16..20].to_vec()));
+            tell.lock().expect("sent").push((frame.at, frame.packet[16..20].to_vec()));
         }
     });
     let daemon = Daemon::start(&site, &[]);
     let first =
         wait_for(secs(60), "a solicitation", || Some(sent.lock().expect("sent").first()?.0));
+    let to =
+        || -> BTreeSet<_> { sent.lock().expect("sent").iter().map(|(_, to)| to.clone()).collect() };
+    wait_for(secs(60), "one to each", || (to().len() >= MAX_ROUTERS).then_some(()));
     sleep((first + secs(12)).saturating_duration_since(Instant::now()));
+    assert_eq!(to().len(), MAX_ROUTERS);
     let sent = sent.lock().expect("sent").clone();
     for (at, _) in &sent {
-        // Less than a second: they are seen later than they are sent, and not all equally.
+        // Less than a second: they leave later than they are due, and not all equally.
         let second = *at..*at + Duration::from_millis(750);
         let count = sent.iter().filter(|(at, _)| second.contains(at)).count();
         assert!(count <= 10, "{count} solicitations in a second");
     }
-    let to: BTreeSet<_> = sent.iter().map(|(_, to)| to.clone()).collect();
-    assert_eq!(to.len(), MAX_ROUTERS);
     assert_eq!(site.prl("is0").len(), MAX_ROUTERS);
     let log = daemon.log();
     assert!(log.contains("136 more than 64"), "{log}");

@@ -22,13 +22,15 @@ fn on_different_links_both_have_their_routes() {
     };
     let metrics = [default("is0").metric, default("is1").metric];
     assert_eq!(metrics[1], metrics[0] + METRICS, "{}", second.log());
-    assert!(second.log().contains("is1: its metrics are 512 more"), "{}", second.log());
+    wait_for(secs(10), "a word of it", || {
+        second.log().contains("is1: its metrics are 512 more").then_some(())
+    });
     site.reaches_inet();
 
     // Each goes without the other, and keeps its place in a restart.
     first.stop(Signal::SIGTERM);
     let mut first = Daemon::start(&site, &one);
-    wait_for(secs(10), "the tunnel", || first.log().contains("taken over").then_some(()));
+    wait_for(secs(30), "the tunnel", || first.log().contains("taken over").then_some(()));
     assert_eq!([default("is0").metric, default("is1").metric], metrics);
     first.stop(Signal::SIGQUIT);
     assert_eq!(second.stop(Signal::SIGTERM).0.code(), Some(0));

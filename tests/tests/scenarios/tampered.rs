@@ -18,10 +18,12 @@ fn a_route_of_somebody_else_is_not_replaced() {
     site.ip("host", "-6 addr add 2001:db8:77::2/64 dev other nodad");
     site.ip("host", "-6 route add default via 2001:db8:77::1 dev other metric 2112");
     let mut daemon = Daemon::start(&site, &[]);
-    wait_for(secs(10), "the address", || address(&site, GLOBAL1));
-    let ours = await_default(&site, ROUTER1, secs(10));
+    wait_for(secs(30), "the address", || address(&site, GLOBAL1));
+    let ours = await_default(&site, ROUTER1, secs(30));
     assert_eq!(ours.metric, METRIC_MEDIUM + METRICS);
-    assert!(daemon.log().contains("is0: its metrics are 512 more"), "{}", daemon.log());
+    wait_for(secs(10), "a word of it", || {
+        daemon.log().contains("is0: its metrics are 512 more").then_some(())
+    });
     let foreign = || site.ip("host", "-6 route show default dev other");
     assert!(foreign().contains("2001:db8:77::1"), "{}", foreign());
     assert_eq!(daemon.stop(Signal::SIGTERM).0.code(), Some(0));
