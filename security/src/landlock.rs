@@ -75,15 +75,19 @@ fn add_paths(
     rights: BitFlags<AccessFs>,
 ) -> Result<RulesetCreated, ConfineError> {
     for path in paths {
-        rules = match PathFd::new(path) {
-            Ok(fd) => rules.add_rule(PathBeneath::new(fd, rights))?,
+        let fd = match PathFd::new(path) {
+            Ok(fd) => fd,
             Err(PathFdError::OpenCall { source, .. })
                 if source.kind() == std::io::ErrorKind::NotFound =>
             {
-                rules
+                continue;
             }
             Err(error) => return Err(error.into()),
         };
+        rules = rules.add_rule(PathBeneath::new(&fd, rights))?;
+        // Open for good (close-on-exec): a rule is of an inode, and /proc has another for the same folder
+        // once the kernel has dropped one that nobody uses.
+        std::mem::forget(fd);
     }
     Ok(rules)
 }
