@@ -155,6 +155,13 @@ impl AsFd for Files {
     }
 }
 
+/// Where `path` leads, with the folder around it: it may be replaced there. But not all that there is.
+pub fn folder(path: &Path) -> Option<PathBuf> {
+    let file = path.canonicalize().ok()?;
+    let folder = file.parent().filter(|folder| folder.parent().is_some());
+    Some(folder.map_or_else(|| file.clone(), Path::to_path_buf))
+}
+
 /// Only regular files: a FIFO would have no end.
 fn open(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path)?;

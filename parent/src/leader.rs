@@ -262,8 +262,7 @@ fn how(end: WaitStatus) -> Option<(u8, String)> {
 fn paths(options: &Options) -> Paths {
     let folder = options.pid_file.as_deref().and_then(Path::parent).map(PathBuf::from);
     Paths {
-        // The socket of syslog counts from Landlock's ninth version on.
-        write: vec!["/dev/log".into()],
+        sockets: crate::log::folders(),
         remove: folder.into_iter().collect(),
         ..Paths::default()
     }

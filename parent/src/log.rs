@@ -20,11 +20,19 @@ use syslog::{Facility, Formatter3164, LogFormat, Severity};
 
 use crate::bucket::Bucket;
 use crate::cli::Options;
+use crate::files::folder;
 use crate::kernel::InterfaceName;
 use crate::text::{MAX_LINE, escape};
 
 /// Where syslogd listens (syslog(3)).
 const DEV_LOG: &str = "/dev/log";
+
+/// Where syslogd makes its socket, at each of its starts another: the folder of its name, and that of
+/// what the name leads to.
+pub fn folders() -> Vec<PathBuf> {
+    let path = Path::new(DEV_LOG);
+    path.parent().map(PathBuf::from).into_iter().chain(folder(path)).collect()
+}
 
 /// Starts the log: what `options.level` names and what matters more is written. To be called once,
 /// after going to the background. With several tunnels each line begins with the name of its `tunnel`.

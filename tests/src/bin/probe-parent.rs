@@ -131,7 +131,8 @@ fn forget(plan: &Plan) -> Result<(), Box<dyn Error>> {
         .stdout(Stdio::piped())
         .spawn()?;
     let (go, said) = (helper.stdin.take(), helper.stdout.take());
-    let paths = Paths { write: vec![SETTINGS.into()], ..Paths::default() };
+    let sockets = vec!["/dev".into()];
+    let paths = Paths { write: vec![SETTINGS.into()], sockets, ..Paths::default() };
     parent::confine(&paths, &plan.program)?;
     let change = || {
         let file = File::options().write(true).open(format!("{SETTINGS}/lo/accept_ra"));
