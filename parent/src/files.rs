@@ -172,8 +172,10 @@ fn has_content(file: &File) -> bool {
     file.metadata().is_ok_and(|found| found.len() > 0)
 }
 
+/// As much as is used, and an octet that tells of more.
 fn beginning(file: &File) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    file.take(MAX_FILE.try_into().unwrap_or(u64::MAX)).read_to_end(&mut text)?;
+    let most = u64::try_from(MAX_FILE + 1).unwrap_or(u64::MAX);
+    file.take(most).read_to_end(&mut text)?;
     Ok(text)
 }
