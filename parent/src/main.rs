@@ -116,7 +116,7 @@ fn serve(options: Options, notify: Notify, readiness: &mut Option<Readiness>) ->
     let prl = Prl::open().map_err(kernel)?;
     // P12
     let status = parent::confine(&paths(&options), &plan.program)
-        .map_err(|error| Fatal::new(Exit::Os, format!("sandbox: {error}")))?;
+        .map_err(|error| Fatal::unconfined(&error))?;
     log::debug!("sandbox: {status}");
     // P13, P14
     let with = Resources {
