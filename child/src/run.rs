@@ -173,10 +173,10 @@ fn obey(io: &mut Io, engine: &mut Engine, event: Event, fds: Vec<OwnedFd>) -> io
     tell(io, engine, input)
 }
 
-/// As much of a file as is used; what cannot be read is empty, and the parent sends the next.
+/// As much of a file as is used, and an octet that tells of more; what cannot be read is empty, and the parent sends the next.
 fn contents(file: OwnedFd) -> Vec<u8> {
     let mut contents = Vec::new();
-    let most = u64::try_from(MAX_FILE).unwrap_or(u64::MAX);
+    let most = u64::try_from(MAX_FILE + 1).unwrap_or(u64::MAX);
     drop(std::fs::File::from(file).take(most).read_to_end(&mut contents));
     contents
 }
@@ -228,4 +228,22 @@ fn hear_dns(io: &mut Io, engine: &mut Engine, id: DnsId) -> io::Result<()> {
         tell(io, engine, input)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Seek, Write};
+
+    use super::*;
+
+    /// Then it is known that the last line is not whole.
+    #[test]
+    fn more_is_read_than_is_used() {
+        for (length, read) in [(0, 0), (MAX_FILE, MAX_FILE), (2 * MAX_FILE, MAX_FILE + 1)] {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&vec![b'x'; length]).unwrap();
+            file.rewind().unwrap();
+            assert_eq!(contents(file.into()).len(), read);
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use isatapd_security::ConfineError;
 use log::LevelFilter;
 use thiserror::Error;
 
@@ -57,6 +58,15 @@ impl Fatal {
         Self { exit, line: line.into() }
     }
 
+    /// The sandbox cannot be made; for want of Landlock it never can.
+    pub fn unconfined(error: &ConfineError) -> Self {
+        let exit = match error {
+            ConfineError::NoLandlock => Exit::Unavailable,
+            _ => Exit::Os,
+        };
+        Self::new(exit, format!("sandbox: {error}"))
+    }
+
     /// Writes the reason to the log; to the standard error as long as there is no log.
     pub fn complain(&self) {
         if log::max_level() != LevelFilter::Off {
@@ -66,5 +76,20 @@ impl Fatal {
         let line = format!("isatapd: {}\n", text::escape(&self.line, text::MAX_LINE));
         // Nobody is left to tell if this fails.
         let _ = io::stderr().write_all(line.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_kernel_without_landlock_is_not_tried_again() {
+        for (error, exit, line) in [
+            (ConfineError::NoLandlock, Exit::Unavailable, "sandbox: landlock: not in this kernel"),
+            (ConfineError::Proof("root"), Exit::Os, "sandbox: not given up: root"),
+        ] {
+            assert_eq!(Fatal::unconfined(&error), Fatal::new(exit, line));
+        }
     }
 }

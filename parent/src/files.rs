@@ -155,6 +155,13 @@ impl AsFd for Files {
     }
 }
 
+/// Where `path` leads, with the folder around it: it may be replaced there. But not all that there is.
+pub fn folder(path: &Path) -> Option<PathBuf> {
+    let file = path.canonicalize().ok()?;
+    let folder = file.parent().filter(|folder| folder.parent().is_some());
+    Some(folder.map_or_else(|| file.clone(), Path::to_path_buf))
+}
+
 /// Only regular files: a FIFO would have no end.
 fn open(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path)?;
@@ -165,8 +172,10 @@ fn has_content(file: &File) -> bool {
     file.metadata().is_ok_and(|found| found.len() > 0)
 }
 
+/// As much as is used, and an octet that tells of more.
 fn beginning(file: &File) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    file.take(MAX_FILE.try_into().unwrap_or(u64::MAX)).read_to_end(&mut text)?;
+    let most = u64::try_from(MAX_FILE + 1).unwrap_or(u64::MAX);
+    file.take(most).read_to_end(&mut text)?;
     Ok(text)
 }

@@ -126,8 +126,7 @@ impl Leader {
         crate::log::start(&self.options, kept, None);
         let notify = Notify::new(kept);
         let pid_file = self.options.pid_file.as_deref().map(PidFile::create).transpose()?;
-        let status = confine(&paths(&self.options))
-            .map_err(|error| Fatal::new(Exit::Os, format!("sandbox: {error}")))?;
+        let status = confine(&paths(&self.options)).map_err(|error| Fatal::unconfined(&error))?;
         debug!("sandbox: {status}");
         for member in &self.members {
             info!("{}: served by pid {}", member.name, member.pid);
@@ -262,8 +261,7 @@ fn how(end: WaitStatus) -> Option<(u8, String)> {
 fn paths(options: &Options) -> Paths {
     let folder = options.pid_file.as_deref().and_then(Path::parent).map(PathBuf::from);
     Paths {
-        // The socket of syslog counts from Landlock's ninth version on.
-        write: vec!["/dev/log".into()],
+        sockets: crate::log::folders(),
         remove: folder.into_iter().collect(),
         ..Paths::default()
     }

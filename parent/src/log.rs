@@ -16,15 +16,23 @@ use log::{Log, Metadata, Record};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::sys::stat::fstat;
-use syslog::{Facility, Formatter3164, LogFormat, Severity};
+use syslog::{Facility, LogFormat, Severity};
 
 use crate::bucket::Bucket;
 use crate::cli::Options;
+use crate::files::folder;
 use crate::kernel::InterfaceName;
 use crate::text::{MAX_LINE, escape};
 
 /// Where syslogd listens (syslog(3)).
 const DEV_LOG: &str = "/dev/log";
+
+/// Where syslogd makes its socket, at each of its starts another: the folder of its name, and that of
+/// what the name leads to.
+pub fn folders() -> Vec<PathBuf> {
+    let path = Path::new(DEV_LOG);
+    path.parent().map(PathBuf::from).into_iter().chain(folder(path)).collect()
+}
 
 /// Starts the log: what `options.level` names and what matters more is written. To be called once,
 /// after going to the background. With several tunnels each line begins with the name of its `tunnel`.
@@ -218,28 +226,36 @@ fn is_journal(stream: Option<&OsStr>) -> bool {
     stream.is_some_and(|stream| stream == format!("{}:{}", stderr.st_dev, stderr.st_ino).as_str())
 }
 
+/// As RFC 3164 has it, but without a time: who reads it knows the time and its zone (section 4.3.2), and
+/// this process only UTC.
+struct Format {
+    pid: u32,
+}
+
+impl LogFormat<&str> for Format {
+    fn format<W: Write>(&self, to: &mut W, severity: Severity, line: &str) -> syslog::Result<()> {
+        let priority = Facility::LOG_DAEMON as u8 | severity as u8;
+        write!(to, "<{priority}>isatapd[{}]: {line}", self.pid).map_err(syslog::Error::Write)
+    }
+}
+
 struct Syslog {
     path: PathBuf,
-    formatter: Formatter3164,
+    format: Format,
     socket: Option<UnixDatagram>,
 }
 
 impl Syslog {
     fn new(path: &Path) -> Self {
-        let formatter = Formatter3164 {
-            facility: Facility::LOG_DAEMON,
-            hostname: None,
-            process: "isatapd".to_owned(),
-            pid: std::process::id(),
-        };
-        Self { path: path.to_owned(), formatter, socket: connect(path).ok() }
+        let format = Format { pid: std::process::id() };
+        Self { path: path.to_owned(), format, socket: connect(path).ok() }
     }
 }
 
 impl Sink for Syslog {
     fn send(&mut self, level: log::Level, line: &str) -> bool {
         let mut message = Vec::new();
-        if self.formatter.format(&mut message, severity(level), line).is_err() {
+        if self.format.format(&mut message, severity(level), line).is_err() {
             return false;
         }
         match self.socket.as_ref().map(|socket| socket.send(&message)) {
@@ -300,8 +316,8 @@ mod tests {
             while let Ok(len) = self.socket.recv(&mut octets) {
                 let message = str::from_utf8(&octets[..len]).unwrap();
                 let (priority, rest) = message[1..].split_once('>').unwrap();
-                let name = format!(" isatapd[{}]: ", std::process::id());
-                let (_time, text) = rest.split_once(&name).unwrap();
+                let name = format!("isatapd[{}]: ", std::process::id());
+                let text = rest.strip_prefix(&name).unwrap();
                 lines.push((priority.to_owned(), text.to_owned()));
             }
             lines

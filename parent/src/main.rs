@@ -13,7 +13,7 @@ use isatapd::daemon::{self, Process, Readiness};
 use isatapd::device::mtu_method;
 use isatapd::dump::Dump;
 use isatapd::exit::{Exit, Fatal};
-use isatapd::files::Files;
+use isatapd::files::{Files, folder};
 use isatapd::forwarding::Forwarding;
 use isatapd::kernel::{KernelError, Monitor, Netlink, Prl, TUN_DEVICE, has_tun};
 use isatapd::leader::{self, Role};
@@ -116,7 +116,7 @@ fn serve(options: Options, notify: Notify, readiness: &mut Option<Readiness>) ->
     let prl = Prl::open().map_err(kernel)?;
     // P12
     let status = parent::confine(&paths(&options), &plan.program)
-        .map_err(|error| Fatal::new(Exit::Os, format!("sandbox: {error}")))?;
+        .map_err(|error| Fatal::unconfined(&error))?;
     log::debug!("sandbox: {status}");
     // P13, P14
     let with = Resources {
@@ -190,20 +190,13 @@ fn paths(options: &Options) -> Paths {
             .into_iter()
             .chain(Files::PATHS.iter().filter_map(|path| folder(Path::new(path))))
             .collect(),
-        // The socket of syslog counts from Landlock's ninth version on.
-        write: [SETTINGS, "/dev/log"].map(PathBuf::from).into(),
+        write: vec![SETTINGS.into()],
+        sockets: isatapd::log::folders(),
         devices: vec![TUN_DEVICE.into()],
         make: vec![Lock::FOLDER.into()],
         remove: pid_folder.map(PathBuf::from).into_iter().collect(),
         connect: vec![53],
     }
-}
-
-/// Where `path` leads, with the folder around it: it may be replaced there. But not all that there is.
-fn folder(path: &Path) -> Option<PathBuf> {
-    let file = path.canonicalize().ok()?;
-    let folder = file.parent().filter(|folder| folder.parent().is_some());
-    Some(folder.map_or_else(|| file.clone(), Path::to_path_buf))
 }
 
 fn os(what: &'static str) -> impl Fn(std::io::Error) -> Fatal {

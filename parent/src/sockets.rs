@@ -75,7 +75,9 @@ fn throw_away_strays(socket: &OwnedFd) -> Result<(), Errno> {
 }
 
 /// The sockets of the data path: raw, IPv4, protocol 41. Each child has them from its start on,
-/// whatever becomes of the tunnel.
+/// whatever becomes of the tunnel. What they are bound to holds for what says nothing else: with
+/// IP_PKTINFO (ip(7)) a child can send a packet from another address of this host and by another
+/// interface.
 #[derive(Debug)]
 pub struct Protocol41 {
     /// Receives what has IPv6 inside, and what became of packets that either sent. With the dynamic
@@ -86,7 +88,7 @@ pub struct Protocol41 {
 }
 
 impl Protocol41 {
-    /// Opens both, with this TTL if it is fixed. They reach no other host yet.
+    /// Opens both, with this TTL if it is fixed. They are bound to reach no other host yet.
     pub fn open(ttl: Option<NonZeroU8>, method: MtuMethod) -> Result<Self, KernelError> {
         let open = || {
             let whole = match method {
@@ -103,7 +105,7 @@ impl Protocol41 {
         open().map_err(|errno| failed("protocol 41".to_owned(), "open a socket", errno))
     }
 
-    /// Has them send from and receive at the locator, which must be an address of this host, by
+    /// Binds them to send from and receive at the locator, which must be an address of this host, by
     /// `link` or any. What came for another is still there to be received.
     pub fn point(&self, locator: UnicastV4, link: Option<IfIndex>) -> Result<(), KernelError> {
         let address = SockaddrIn::from(SocketAddrV4::new(locator.get(), 0));
@@ -118,7 +120,7 @@ impl Protocol41 {
             .map_err(|errno| failed(format!("locator {locator}"), "bind a socket", errno))
     }
 
-    /// Has them reach no other host.
+    /// Binds them to reach no other host.
     pub fn park(&self) -> Result<(), KernelError> {
         [&self.whole, &self.fragmenting]
             .into_iter()

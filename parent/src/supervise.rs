@@ -259,7 +259,9 @@ fn describe(status: WaitStatus) -> String {
     match status {
         WaitStatus::Exited(_, code) => format!("ended with status {code}"),
         WaitStatus::Signaled(_, nix::sys::signal::Signal::SIGSYS, _) => {
-            "killed by SIGSYS: a system call that its filter denies".to_owned()
+            // Without memory it calls abort(3), which makes such a call.
+            let call = "a system call that its filter denies, as also when it is out of memory";
+            format!("killed by SIGSYS: {call}")
         }
         WaitStatus::Signaled(_, signal, _) => format!("killed by {signal}"),
         other => format!("{other:?}"),

@@ -18,6 +18,7 @@ use std::thread::{JoinHandle, sleep, spawn};
 use std::time::{Duration, Instant};
 
 use isatapd::files::{Files, Opened};
+use isatapd_proto::MAX_FILE;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// A folder with etc/resolv.conf and etc/hosts, or where they are to be.
@@ -321,6 +322,17 @@ fn what_is_gone_is_believed_after_a_second() {
         }
         assert_eq!(text(told_after(1).expect(what).hosts), "", "{what}");
         assert!(told_after(5000).is_none(), "{what}: told twice");
+    }
+}
+
+/// What goes on behind 64 KiB may be another server.
+#[test]
+fn no_name_server_is_used_in_part() {
+    let line = "\nnameserver 10.0.0.1";
+    let start = "#".repeat(MAX_FILE - line.len()) + line;
+    for (rest, server) in [("", "10.0.0.1:53"), ("23", "127.0.0.1:53")] {
+        let mut lab = Lab::new(|at| write(at, RESOLV_CONF, &format!("{start}{rest}")));
+        assert_eq!(lab.files.open().servers, [server.parse().unwrap()], "{rest:?}");
     }
 }
 

@@ -11,56 +11,25 @@
 
 mod host;
 mod namespace;
+mod tunnel;
 
 use std::fs;
 use std::io::Read;
-use std::net::Ipv4Addr;
 use std::num::NonZeroU8;
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
 
 use isatapd::kernel::{
     InterfaceName, Kind, Monitor, Netlink, OwnAddress, TunnelSpec, forwards, has_tun,
 };
-use isatapd::policy::{Addresses, Facts, Routers, Routes};
 use isatapd::tunnel::{Found, Tunnel};
-use isatapd_proto::isatap::UBit;
-use isatapd_proto::{
-    AddressWish, Backend, DataPath, Lifetime, MtuMethod, NextHop, Preference, RouteWish,
-    RouterWish, UnicastV4,
-};
+use isatapd_proto::{Backend, DataPath, Lifetime, MtuMethod};
 use namespace::{index_of, ip, ip_batch, try_ip};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-
-fn v4(last: u8) -> UnicastV4 {
-    Ipv4Addr::new(10, 0, 0, last).try_into().unwrap()
-}
-
-fn spec(last: u8) -> TunnelSpec {
-    TunnelSpec {
-        name: "is0".parse().unwrap(),
-        local: v4(last),
-        link: None,
-        ttl: NonZeroU8::new(64),
-        pmtudisc: true,
-        mtu: Some(1480.try_into().unwrap()),
-    }
-}
-
-fn host() -> Netlink {
-    host::host();
-    Netlink::open().unwrap()
-}
+use tunnel::{ROUTES, addresses, host, routes, spec, v4, wishes, wishes_for, working};
 
 fn setting(name: &str) -> String {
     fs::read_to_string(format!("/proc/sys/net/ipv6/conf/is0/{name}")).unwrap()
-}
-
-fn addresses() -> Vec<String> {
-    let shown = ip("-6 -o address show dev is0");
-    let address = |line: &str| line.split_whitespace().nth(3).unwrap_or_default().to_owned();
-    shown.lines().map(address).collect()
 }
 
 #[test]
@@ -107,64 +76,6 @@ fn nobody_elses_interface_is_taken() {
     }
 }
 
-/// An approved PRL, address, default route and prefix on the link.
-fn wishes(tunnel: &Tunnel) -> (Routers, Addresses, Routes) {
-    wishes_for(tunnel, Lifetime::from_secs(1800))
-}
-
-fn wishes_for(tunnel: &Tunnel, lifetime: Lifetime) -> (Routers, Addresses, Routes) {
-    let prl = [RouterWish { slot: 0.try_into().unwrap(), router: v4(101) }];
-    let facts = Facts { routers: &prl, tunnel: Some(tunnel.state()) };
-    let address = AddressWish {
-        prefix: "2001:db8:1::".parse::<std::net::Ipv6Addr>().unwrap().try_into().unwrap(),
-        on_link: true,
-        valid: lifetime,
-        preferred: lifetime,
-    };
-    let route = |to: &str, next_hop| RouteWish {
-        destination: to.parse::<ipnet::Ipv6Net>().unwrap().try_into().unwrap(),
-        next_hop,
-        preference: Preference::Medium,
-        lifetime,
-        mtu: None,
-        hop_limit: None,
-        reachable: true,
-    };
-    let hop = NextHop { slot: 0.try_into().unwrap(), form: UBit::Local };
-    let routes = [route("::/0", Some(hop)), route("2001:db8:1::/64", None)];
-    (
-        Routers::judge(&prl).unwrap(),
-        Addresses::judge(&[address], facts).unwrap(),
-        Routes::judge(&routes, facts).unwrap(),
-    )
-}
-
-/// A tunnel that is in use.
-fn working(netlink: &mut Netlink) -> Tunnel {
-    let mut tunnel = Tunnel::create_tun(netlink, spec(2)).unwrap();
-    let prl = isatapd::kernel::Prl::open().unwrap();
-    let (routers, addresses, routes) = wishes(&tunnel);
-    tunnel.set_routers(netlink, &prl, routers.list()).unwrap();
-    tunnel.set_addresses(netlink, &addresses).unwrap();
-    tunnel.set_routes(netlink, &routes).unwrap();
-    tunnel
-}
-
-fn routes() -> Vec<String> {
-    let shown = ip("-6 route show dev is0");
-    let words = |line: &str| {
-        let known = line.split(" expires").next().unwrap_or_default();
-        known.split_whitespace().collect::<Vec<_>>().join(" ")
-    };
-    shown.lines().map(words).collect()
-}
-
-const ROUTES: [&str; 3] = [
-    "2001:db8:1::/64 proto ra metric 2047",
-    "fe80::/64 proto kernel metric 256 pref medium",
-    "default via fe80::5efe:a00:65 proto ra metric 2112",
-];
-
 #[test]
 fn routes_lead_to_routers_and_to_the_link() {
     let mut netlink = host();
@@ -204,93 +115,6 @@ fn a_strangers_route_is_in_the_way_of_no_other() {
         assert_eq!(tunnel.set_routes(&mut netlink, &wanted).unwrap_err().errno, Errno::EEXIST);
         assert_eq!(routes().len(), 2);
     }
-}
-
-#[test]
-fn what_a_former_child_wished_for_stays_for_a_while() {
-    let mut netlink = host();
-    let mut tunnel = working(&mut netlink);
-    let (_, wanted, wanted_routes) = wishes(&tunnel);
-    let (nothing, no_routes) = (Addresses::default(), Routes::default());
-    let before = (addresses(), routes());
-    tunnel.hand_down();
-    assert_eq!(tunnel.inherited_until(), None, "the new one has not wished yet");
-    // It does not know all routers yet.
-    tunnel.drop_routes_but_by(&mut netlink, &Routers::default()).unwrap();
-    let prl = isatapd::kernel::Prl::open().unwrap();
-    tunnel.set_routers(&mut netlink, &prl, &[]).unwrap();
-    assert_eq!((addresses(), routes()), before);
-    assert!(tunnel.inherited_until().is_some());
-    tunnel.set_addresses(&mut netlink, &nothing).unwrap();
-    tunnel.set_routes(&mut netlink, &no_routes).unwrap();
-    assert_eq!((addresses(), routes()), before);
-    let until = tunnel.inherited_until().unwrap();
-    assert!(until > Instant::now());
-    // What it wished for once goes when it wishes for it no more.
-    tunnel.set_routes(&mut netlink, &wanted_routes).unwrap();
-    assert_eq!(tunnel.inherited_until(), Some(until));
-    tunnel.set_routes(&mut netlink, &no_routes).unwrap();
-    assert_eq!(
-        (addresses(), routes()),
-        (before.0, ROUTES[1..2].to_vec().into_iter().map(str::to_owned).collect())
-    );
-    tunnel.drop_inherited(&mut netlink).unwrap();
-    assert_eq!((addresses().len(), tunnel.inherited_until()), (1, None));
-    // With all wished for again, nothing is left to go.
-    tunnel.set_addresses(&mut netlink, &wanted).unwrap();
-    tunnel.hand_down();
-    tunnel.set_addresses(&mut netlink, &wanted).unwrap();
-    assert_eq!((addresses().len(), tunnel.inherited_until()), (2, None));
-}
-
-#[test]
-fn what_is_left_is_taken_over() {
-    let mut netlink = host();
-    let prl = isatapd::kernel::Prl::open().unwrap();
-    let mut tunnel = working(&mut netlink);
-    ip("-6 route del default dev is0");
-    tunnel.restore(&mut netlink, true).unwrap();
-    ip("-6 route add default dev va metric 2112");
-    let (routers, _, wanted) = wishes(&tunnel);
-    tunnel.set_routes(&mut netlink, &wanted).unwrap();
-    let (before, index) = ((addresses(), routes()), tunnel.index());
-    let adopt = |netlink: &mut Netlink, spec: TunnelSpec, backend| {
-        let link = netlink.find_link(&spec.name).unwrap().unwrap();
-        Tunnel::adopt(netlink, &prl, &link, spec, backend).unwrap()
-    };
-    // A fork of another test may have it in hand until it has become ip(8).
-    let adopt_tun = |netlink: &mut Netlink, spec: TunnelSpec| {
-        let until = Instant::now() + Duration::from_secs(10);
-        loop {
-            match adopt(netlink, spec.clone(), Backend::Tun) {
-                Some(tunnel) => return tunnel,
-                None => assert!(Instant::now() < until, "somebody has it"),
-            }
-        }
-    };
-    // Somebody has it in hand; it is not what is wanted.
-    assert!(adopt(&mut netlink, spec(2), Backend::Tun).is_none());
-    tunnel.leave().unwrap();
-    assert!(adopt(&mut netlink, spec(2), Backend::Kernel).is_none());
-    let mut tunnel = adopt_tun(&mut netlink, spec(2));
-    assert_eq!((tunnel.index(), (addresses(), routes())), (index, before.clone()));
-    assert_eq!(tunnel.restore(&mut netlink, true), Ok(Found::Whole));
-    // It knows what is its own, and with which metrics.
-    tunnel.set_routers(&mut netlink, &prl, routers.list()).unwrap();
-    tunnel.set_routes(&mut netlink, &wanted).unwrap();
-    assert_eq!((addresses(), routes()), before);
-    tunnel.leave().unwrap();
-    let other = TunnelSpec { mtu: Some(1400.try_into().unwrap()), ..spec(3) };
-    let tunnel = adopt_tun(&mut netlink, other);
-    assert_eq!((tunnel.index(), tunnel.state().mtu.get()), (index, 1400));
-    assert_eq!(addresses(), ["fe80::5efe:a00:3/64"]);
-    // From then on it goes with its descriptor again.
-    assert!(ip("-d link show is0").contains("persist off"));
-    ip("link del is0");
-    // One that a user may attach to is not ours.
-    ip("tuntap add is0 mode tun user nobody");
-    ip("link set is0 alias isatapd");
-    assert!(!netlink.find_link(&spec(2).name).unwrap().unwrap().is_our_tunnel());
 }
 
 #[test]

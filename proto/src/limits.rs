@@ -31,7 +31,7 @@ pub const MAX_FOREIGN: usize = 64;
 pub const MAX_NAME_SERVERS: usize = 3;
 /// DNS sockets that the child may hold at once.
 pub const MAX_DNS_SOCKETS: usize = 8;
-/// Octets read of resolv.conf and of hosts.
+/// Octets used of resolv.conf and of hosts. One more is read: then the last line may not be whole.
 pub const MAX_FILE: usize = 65_536;
 /// Octets of one log line of the child.
 pub const MAX_LOG: usize = 512;

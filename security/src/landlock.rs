@@ -21,8 +21,10 @@ const NEWEST: ABI = ABI::V9;
 pub struct Paths {
     /// Files and folders to read beneath.
     pub read: Vec<PathBuf>,
-    /// Files and folders to read and write beneath, and whose sockets may be connected to.
+    /// Files and folders to read and write beneath.
     pub write: Vec<PathBuf>,
+    /// Folders beneath which sockets may be connected to: denied to others from the ninth version on.
+    pub sockets: Vec<PathBuf>,
     /// Devices to open.
     pub devices: Vec<PathBuf>,
     /// Folders to make, write and remove files in.
@@ -47,7 +49,7 @@ pub(crate) fn deny_all() -> Result<ABI, ConfineError> {
 /// are signalled, and systemd's notification socket may be an abstract one.
 pub(crate) fn allow(paths: &Paths, program: Option<&Program>) -> Result<ABI, ConfineError> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
-    let write = read | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::ResolveUnix;
+    let write = read | AccessFs::WriteFile | AccessFs::Truncate;
     let execute = AccessFs::Execute | AccessFs::ReadFile;
     let mut rules = Ruleset::default()
         .handle_access(AccessFs::from_all(NEWEST))?
@@ -58,6 +60,7 @@ pub(crate) fn allow(paths: &Paths, program: Option<&Program>) -> Result<ABI, Con
     }
     rules = add_paths(rules, &paths.read, read)?;
     rules = add_paths(rules, &paths.write, write)?;
+    rules = add_paths(rules, &paths.sockets, AccessFs::ResolveUnix.into())?;
     let device = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev;
     rules = add_paths(rules, &paths.devices, device)?;
     let make = AccessFs::MakeReg | AccessFs::WriteFile | AccessFs::RemoveFile;
@@ -75,15 +78,19 @@ fn add_paths(
     rights: BitFlags<AccessFs>,
 ) -> Result<RulesetCreated, ConfineError> {
     for path in paths {
-        rules = match PathFd::new(path) {
-            Ok(fd) => rules.add_rule(PathBeneath::new(fd, rights))?,
+        let fd = match PathFd::new(path) {
+            Ok(fd) => fd,
             Err(PathFdError::OpenCall { source, .. })
                 if source.kind() == std::io::ErrorKind::NotFound =>
             {
-                rules
+                continue;
             }
             Err(error) => return Err(error.into()),
         };
+        rules = rules.add_rule(PathBeneath::new(&fd, rights))?;
+        // Open for good (close-on-exec): a rule is of an inode, and /proc has another for the same folder
+        // once the kernel has dropped one that nobody uses.
+        std::mem::forget(fd);
     }
     Ok(rules)
 }

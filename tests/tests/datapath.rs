@@ -3,7 +3,8 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
@@ -11,6 +12,11 @@ use std::thread;
 
 use isatapd_tests::netns::within;
 use isatapd_tests::wait::{secs, wait_for};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, sendto, socket,
+};
+use nix::unistd::Pid;
 
 /// The child's stand-in, static as the child is: its root is empty.
 fn program() -> &'static Path {
@@ -224,6 +230,56 @@ fn errors_end_nothing() {
         must(&format!("ip -n {namespace} link set v0 up"));
     }
     assert!(pair.ping("-c 5 -i 0.2 -W 10"));
+}
+
+/// A packet that is too big is told of behind many errors of others, which lose no other packet.
+#[test]
+fn errors_of_others_hide_nothing() {
+    const ERRORS: u64 = 200;
+    let mut pair = Pair::start("others");
+    for end in 0..2 {
+        must(&format!("ip -n {} link set v0 mtu 1320", pair.namespace(end)));
+    }
+    pair.publish();
+    assert!(pair.ping("-c 1 -W 2"));
+    let here = pair.namespace(0);
+    let child = Pid::from_raw(pair.ends[0].child.parse().expect("a pid"));
+    let count = |name: &str| {
+        let shown = must(&format!("ip netns exec {here} nstat -asz {name}"));
+        let line = shown.lines().find_map(|line| line.strip_prefix(name)).expect("a counter");
+        line.split_whitespace().next().expect("a number").parse::<u64>().expect("a number")
+    };
+    for (ping, comes) in [("-c 1 -W 1 -M do -s 1253", false), ("-c 1 -W 5", true)] {
+        // All of them, and the packet, wait for it.
+        kill(child, Signal::SIGSTOP).expect("the child");
+        let (errors, sent) = (count("IcmpInDestUnreachs"), count("Icmp6OutEchos"));
+        within(&pair.namespace(1), || (0..ERRORS).for_each(|_| deny(LOCATORS)));
+        let all = || (count("IcmpInDestUnreachs") == errors + ERRORS).then_some(());
+        wait_for(secs(5), "the errors", all);
+        thread::scope(|scope| {
+            let ping = scope.spawn(|| pair.ping(ping));
+            wait_for(secs(5), "the packet", || (count("Icmp6OutEchos") > sent).then_some(()));
+            kill(child, Signal::SIGCONT).expect("the child");
+            assert_eq!(ping.join().expect("a ping"), comes);
+        });
+    }
+    let counts = ["Told", "TooBig", "NotSent"].map(|name| pair.ends[0].count(name));
+    assert_eq!(counts, [1, 1, 0], "{}", pair.ends[0].order("count"));
+}
+
+/// Says from the second to the first that a packet of protocol 41 did not reach it (RFC 792).
+fn deny([first, second]: [Ipv4Addr; 2]) {
+    let mut message = vec![3, 1, 0, 0, 0, 0, 0, 0];
+    let header = [0x45, 0, 0, 60, 0, 0, 0x40, 0, 64, 41, 0, 0];
+    message.extend([&header[..], &first.octets(), &second.octets(), &[0x60; 8]].concat());
+    let words = message.chunks(2).map(|word| u32::from(word[0]) << 8 | u32::from(word[1]));
+    let sum = words.sum::<u32>();
+    let sum = !u16::try_from((sum & 0xffff) + (sum >> 16)).expect("a sum");
+    message[2..4].copy_from_slice(&sum.to_be_bytes());
+    let (kind, protocol) = (SockType::Raw, SockProtocol::Icmp);
+    let socket = socket(AddressFamily::Inet, kind, SockFlag::empty(), protocol).expect("root");
+    let to = SockaddrIn::from(SocketAddrV4::new(first, 0));
+    sendto(socket.as_raw_fd(), &message, &to, MsgFlags::empty()).expect("a way");
 }
 
 /// ICMPv6 of this type from one end's link-local address, in hexadecimal.

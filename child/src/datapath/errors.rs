@@ -13,6 +13,8 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg};
 const QUOTED: usize = 576;
 /// Errors taken from one socket before packets have their turn.
 const TURN: usize = 32;
+/// Errors taken to find that of one packet: more than the receive buffer has room for.
+const SEARCH: usize = 8192;
 
 /// Takes the errors that wait. `sent` is the packet that was just refused by this host: the queue
 /// does not quote it. Whether the queue told of it.
@@ -22,7 +24,7 @@ pub(super) fn drain(
     mut tell: impl FnMut(&Failure<'_>),
 ) -> bool {
     let asked = sent.is_some();
-    for _ in 0..TURN {
+    for _ in 0..if asked { SEARCH } else { TURN } {
         let mut buffer = [0; QUOTED];
         let Some((to, error, len)) = next(socket, &mut buffer) else { break };
         let quoted = buffer.get(..len).unwrap_or_default();

@@ -14,6 +14,7 @@ mod thread;
 
 use std::collections::VecDeque;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -33,7 +34,8 @@ const MOST_WAITING: usize = 8192;
 
 /// The control thread's end.
 pub(crate) struct DataPath {
-    channel: OwnedFd,
+    /// Never closed: the loop would take that for the end, and end the process before it is told why.
+    channel: ManuallyDrop<OwnedFd>,
     mailbox: Arc<Mailbox>,
     counters: Arc<Counters>,
     traffic: Arc<Traffic>,
@@ -49,8 +51,8 @@ pub(crate) fn pair() -> io::Result<(DataPath, Worker)> {
     let traffic = Arc::new(Traffic::default());
     let worker =
         Worker::new(theirs, Arc::clone(&mailbox), Arc::clone(&counters), Arc::clone(&traffic));
-    let (waiting, barriers) = (VecDeque::new(), 0);
-    Ok((DataPath { channel: ours, mailbox, counters, traffic, waiting, barriers }, worker))
+    let (channel, waiting, barriers) = (ManuallyDrop::new(ours), VecDeque::new(), 0);
+    Ok((DataPath { channel, mailbox, counters, traffic, waiting, barriers }, worker))
 }
 
 impl DataPath {

@@ -225,6 +225,15 @@ mod tests {
         }
     }
 
+    /// The control thread says why it ends: the loop must not be first, and end the process.
+    #[test]
+    fn the_end_of_the_other_is_not_seen() {
+        let (path, worker) = pair().unwrap();
+        drop(path);
+        let mut wait = [PollFd::new(worker.channel.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(poll(&mut wait, PollTimeout::ZERO), Ok(0));
+    }
+
     #[test]
     fn packets_without_a_way_are_counted() {
         let (mut path, mut worker) = pair().unwrap();

@@ -18,7 +18,7 @@ const SIOCDELPRL: Ioctl = 0x89f6;
 /// The name of an interface as calls take it: 1 to 15 octets, no NUL, and no `%`, which would make it a
 /// pattern. What else is no name finds no interface, and the kernel makes none of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InterfaceName(pub(super) [u8; libc::IFNAMSIZ]);
+pub struct InterfaceName([u8; libc::IFNAMSIZ]);
 
 impl InterfaceName {
     /// `None` if it is not such a name.
@@ -28,6 +28,11 @@ impl InterfaceName {
         place.copy_from_slice(name.as_bytes());
         let whole = !name.is_empty() && name.len() < libc::IFNAMSIZ;
         (whole && !name.contains(['\0', '%'])).then_some(Self(octets))
+    }
+
+    /// As C has it: signed or not, as the architecture has it.
+    pub(super) fn chars(&self) -> [c_char; libc::IFNAMSIZ] {
+        self.0.map(|octet| c_char::from_ne_bytes([octet]))
     }
 }
 
@@ -96,7 +101,7 @@ fn ask(
 ) -> io::Result<()> {
     let data: *mut c_void = entries.as_mut_ptr().cast();
     let mut argument = libc::ifreq {
-        ifr_name: name.0.map(u8::cast_signed),
+        ifr_name: name.chars(),
         ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_data: data.cast::<c_char>() },
     };
     // SAFETY: the kernel reads the argument and the first entry, and writes no more entries than

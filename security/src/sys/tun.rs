@@ -38,7 +38,7 @@ fn set_interface(device: BorrowedFd<'_>, name: &InterfaceName, flags: c_int) -> 
     let flags =
         c_short::from_ne_bytes(u16::try_from(flags).map_err(io::Error::other)?.to_ne_bytes());
     let mut argument = libc::ifreq {
-        ifr_name: name.0.map(u8::cast_signed),
+        ifr_name: name.chars(),
         ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_flags: flags },
     };
     // SAFETY: the kernel reads and writes this one structure, which outlives the call.

@@ -5,14 +5,18 @@
 //! * `replace FOLDER`: starts a child, confines itself to FOLDER, ends the child, starts another;
 //! * `washed`: says what its caller has left in it;
 //! * `order ORDER`: confines itself and does what `order` says;
-//! * `lead ORDER`: the same as the process in front of several tunnels.
+//! * `lead ORDER`: the same as the process in front of several tunnels;
+//! * `forget`: confines itself to the kernel's settings, and changes one before and after the kernel
+//!   forgot what it knew of /proc. To be called in mount and pid namespaces of its own.
 //!
 //! Writes one line for each thing that happened.
 
 use std::error::Error;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 
 use isatapd_security::identity::Identity;
 use isatapd_security::leader;
@@ -69,6 +73,7 @@ fn act() -> Result<(), Box<dyn Error>> {
             leader::confine(&Paths::default())?;
             obey(&rest)?;
         }
+        "forget" => forget(&plan)?,
         _ => return Err("no such act".into()),
     }
     Ok(())
@@ -99,7 +104,7 @@ fn replace(plan: &Plan, folder: &Path) -> Result<(), Box<dyn Error>> {
     let first = start(plan)?;
     let own = || vec![folder.into()];
     let paths = Paths { write: own(), remove: own(), ..Paths::default() };
-    std::fs::File::create(folder.join("pid"))?;
+    File::create(folder.join("pid"))?;
     println!("confined: {}", parent::confine(&paths, &plan.program)?);
     print!("{}", std::fs::read_to_string("/proc/self/status").unwrap_or("no /proc\n".into()));
     kill(first.0, Signal::SIGKILL)?;
@@ -112,8 +117,33 @@ fn replace(plan: &Plan, folder: &Path) -> Result<(), Box<dyn Error>> {
     // As the parent removes its own: remove_file would make another call.
     unlinkat(AT_FDCWD, &folder.join("pid"), UnlinkatFlags::NoRemoveDir)?;
     for path in ["/etc/passwd", "/proc/self/mem", "/run/isatapd-probe"] {
-        println!("{path}: {:?}", std::fs::File::create_new(path).map_err(|e| e.raw_os_error()));
+        println!("{path}: {:?}", File::create_new(path).map_err(|e| e.raw_os_error()));
     }
+    Ok(())
+}
+
+fn forget(plan: &Plan) -> Result<(), Box<dyn Error>> {
+    const SETTINGS: &str = "/proc/sys/net/ipv6/conf";
+    // A remount drops all names that nobody uses. What is confined cannot do it.
+    let mut helper = Command::new("/bin/sh")
+        .args(["-c", "read go && mount -o remount /proc && echo done"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let (go, said) = (helper.stdin.take(), helper.stdout.take());
+    let sockets = vec!["/dev".into()];
+    let paths = Paths { write: vec![SETTINGS.into()], sockets, ..Paths::default() };
+    parent::confine(&paths, &plan.program)?;
+    let change = || {
+        let file = File::options().write(true).open(format!("{SETTINGS}/lo/accept_ra"));
+        file.and_then(|mut file| file.write_all(b"0")).map_err(|error| error.raw_os_error())
+    };
+    println!("before: {:?}", change());
+    go.ok_or("no pipe")?.write_all(b"\n")?;
+    let mut text = String::new();
+    said.ok_or("no pipe")?.read_to_string(&mut text)?;
+    print!("{text}");
+    println!("after: {:?}", change());
     Ok(())
 }
 

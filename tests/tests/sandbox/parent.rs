@@ -43,6 +43,16 @@ fn starts_a_replacement_under_its_own_sandbox() {
     }
 }
 
+/// A folder of /proc is another to Landlock once the kernel has forgotten it: nobody may let it.
+#[test]
+fn what_the_kernel_forgets_stays_allowed() {
+    let mut alone = Command::new("unshare");
+    alone.args(["--net", "--mount", "--pid", "--fork", "--mount-proc", PARENT]);
+    let output = alone.arg(program()).arg("forget").output().expect("unshare");
+    let text = String::from_utf8(output.stdout).expect("text");
+    assert_eq!(text, "before: Ok(())\ndone\nafter: Ok(())\n", "{}", output.status);
+}
+
 /// Arguments that live, and arguments that die, for each rule with conditions.
 #[rustfmt::skip]
 const PROBES: &[(i64, &[&str], &[&str])] = &[

@@ -109,7 +109,7 @@ impl Resolver {
     ) {
         let most = u8::try_from(MAX_NAME_SERVERS).unwrap_or(u8::MAX);
         let servers = servers.min(most);
-        let [resolv_conf, hosts] = [resolv_conf, hosts].map(|f| f.get(..MAX_FILE).unwrap_or(f));
+        let [resolv_conf, hosts] = [resolv_conf, hosts].map(|f| f.get(..=MAX_FILE).unwrap_or(f));
         let same = |known: &Files| {
             known.servers == servers && known.resolv_conf == resolv_conf && known.hosts == hosts
         };

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use isatapd_engine::Input;
-use isatapd_proto::{Request, State, Transport};
+use isatapd_proto::{MAX_FILE, Request, State, Transport};
 
 use crate::message::{AUTONOMOUS, Answer, advert, prefix, reply};
 use crate::world::{World, Zone, config, is_routers, secs};
@@ -58,6 +58,19 @@ fn the_hosts_file_comes_first_and_needs_no_timer() {
     assert_eq!(routers(&world), ["10.0.0.2"]);
     world.files("search a.example", "0.0.0.0 isatap\n");
     assert_eq!(routers(&world), ["10.0.0.9"]);
+}
+
+/// A line that goes on behind 64 KiB may say something else.
+#[test]
+fn no_line_of_a_file_is_used_in_part() {
+    let mut world = World::new();
+    world.servers = vec![zone(&[("*", a("10.0.0.9", 60))])];
+    world.tell(Input::Config(config("isatap")));
+    let cut = |line: &str| format!("{}\n{line}", "#".repeat(MAX_FILE - line.len() - 1));
+    world.files("search a.example", &(cut("10.0.0.1 isatap") + "-old\n"));
+    assert_eq!(routers(&world), ["10.0.0.9"]);
+    world.files("search a.example", &cut("10.0.0.1 isatap"));
+    assert_eq!(routers(&world), ["10.0.0.1"]);
 }
 
 /// NXDOMAIN and SERVFAIL are told apart, in the log and in what follows.
