@@ -17,6 +17,7 @@ use std::fs;
 use std::io::Read;
 use std::num::NonZeroU8;
 use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use isatapd::kernel::{
     InterfaceName, Kind, Monitor, Netlink, OwnAddress, TunnelSpec, forwards, has_tun,

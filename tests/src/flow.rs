@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::netns::within;
-use crate::wait::wait_for;
+use crate::wait::{secs, wait_for};
 
 /// Octets written at once.
 const BLOCK: usize = 8192;
@@ -52,10 +52,11 @@ impl Tcp {
         self.received.load(Ordering::Relaxed)
     }
 
-    /// Waits until `octets` more are there; panics after `limit`.
-    pub fn advances(&self, octets: u64, limit: Duration) {
+    /// Waits until `octets` more are there.
+    pub fn advances(&self, octets: u64) {
+        // Silence doubles the time to the next try, up to two minutes (TCP_RTO_MAX of net/tcp.h).
         let want = self.received() + octets;
-        wait_for(limit, "octets by TCP", || (self.received() >= want).then_some(()));
+        wait_for(secs(300), "octets by TCP", || (self.received() >= want).then_some(()));
         assert!(!self.failed.load(Ordering::Relaxed), "octets have changed on the way");
     }
 }

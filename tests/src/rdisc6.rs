@@ -12,7 +12,7 @@ use crate::process::output;
 pub fn ask(namespace: &str, link: &str, source: Ipv6Addr, to: &str) -> Vec<String> {
     let mut command = Command::new("rdisc6");
     command.args(["-1", "-n", "-r", "3", "-w", "2000", "-s", &source.to_string(), to, link]);
-    let answer = within(namespace, || output(&mut command, Duration::from_secs(60)));
+    let answer = within(namespace, || output(&mut command, Duration::from_mins(1)));
     let text = String::from_utf8_lossy(&answer.stdout).into_owned();
     let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
     let lines = text.lines().map(words);

@@ -9,7 +9,6 @@ use isatapd_tests::daemon::Daemon;
 use isatapd_tests::flow::{Tcp, udp_echo};
 use isatapd_tests::forge::Advert;
 use isatapd_tests::site::{DNS, HOST, INET, ROUTER1, ROUTER2, Site};
-use isatapd_tests::wait::secs;
 use nix::sys::signal::Signal;
 
 /// What a packet is, in a word; those that must not be are told whole.
@@ -45,7 +44,7 @@ fn nothing_else_leaves_the_host() {
     let mut daemon = Daemon::working(&site, &[]);
     let (host, inet) = (site.namespace("host"), site.namespace("inet"));
     assert!(udp_echo(&host, &inet, INET, 4000));
-    Tcp::start(&host, &inet, INET).advances(1 << 20, secs(30));
+    Tcp::start(&host, &inet, INET).advances(1 << 20);
     // To where there is no next hop: multicast, a neighbour that embeds no usable address, nobody.
     for to in
         ["ff02::1%is0", "ff05::2%is0", "fe80::1%is0", "fe80::5efe:7f00:1%is0", "2001:db8:1::1"]

@@ -111,13 +111,13 @@ fn an_address_that_is_gone_for_a_moment() {
     let world = World::new(&[]);
     let (host, inet) = (world.site.namespace("host"), world.site.namespace("inet"));
     let tcp = Tcp::start(&host, &inet, INET);
-    tcp.advances(1 << 16, secs(30));
+    tcp.advances(1 << 16);
     for _ in 0..3 {
         world.host(&["addr del 10.0.0.2/24 dev eth0"]);
         stays(Duration::from_millis(100), "the addresses", || world.is_at(HOST));
         let event = world.host(&["addr add 10.0.0.2/24 dev eth0"]);
         world.works_at(HOST, event);
-        tcp.advances(1 << 16, secs(30));
+        tcp.advances(1 << 16);
     }
 }
 
@@ -159,7 +159,7 @@ fn the_link_has_another_mtu() {
     for (link, mtu, said) in [(1400, 1380, 0), (1200, 1280, 1), (1000, 1280, 1), (1500, 1480, 1)] {
         world.host(&[&format!("link set eth0 mtu {link}")]);
         tunnel(mtu);
-        tcp.advances(1 << 18, secs(30));
+        tcp.advances(1 << 18);
         // The kernel's tunnel does not show when the daemon has seen it.
         wait_for(secs(30), &format!("{said} lines of an MTU of {link}"), || {
             (world.lines("a link to the routers has an MTU of") == said).then_some(())
