@@ -173,7 +173,8 @@ fn obey(io: &mut Io, engine: &mut Engine, event: Event, fds: Vec<OwnedFd>) -> io
     tell(io, engine, input)
 }
 
-/// As much of a file as is used, and an octet that tells of more; what cannot be read is empty, and the parent sends the next.
+/// As much of a file as is used, and an octet that tells of more; what cannot be read is empty, and the
+/// parent sends the next.
 fn contents(file: OwnedFd) -> Vec<u8> {
     let mut contents = Vec::new();
     let most = u64::try_from(MAX_FILE + 1).unwrap_or(u64::MAX);
