@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use isatapd_tests::expect::{METRIC_HIGH, METRIC_LOW, METRIC_MEDIUM, SLOTS};
-use isatapd_tests::forge::isatap;
+use isatapd_tests::forge::{isatap, universal};
 use isatapd_tests::ip::{self, Address, Route};
 use isatapd_tests::site::{HOST, Site};
 use isatapd_tests::wait::wait_for;
@@ -26,9 +26,12 @@ pub fn defaults(site: &Site) -> Vec<Route> {
     ip::default_routes(&site.namespace("host"), "is0")
 }
 
-/// The default route on the host's is0 by this router.
+/// The default route on the host's is0 by this router, in the form of its address that has answered: the
+/// other one is asked when the router was not quick enough.
 pub fn default_by(site: &Site, router: Ipv4Addr) -> Option<Route> {
-    defaults(site).into_iter().find(|r| r.gateway == Some(isatap(router)))
+    let forms = [isatap(router), universal(isatap(router))];
+    let is_by = |route: &Route| route.gateway.is_some_and(|gateway| forms.contains(&gateway));
+    defaults(site).into_iter().find(is_by)
 }
 
 /// Waits for the default route by this router.
