@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 
 use crate::etc::Etc;
 use crate::ip;
-use crate::process::{await_end, children, is_alive, switches};
+use crate::process::{await_end, children, is_alive, is_called, switches};
 use crate::site::{Site, isatapd};
 use crate::wait::{secs, wait_for};
 
@@ -83,7 +83,10 @@ impl Daemon {
     /// The sandboxed process, as soon as there is one.
     pub fn child(&mut self) -> Pid {
         let parent = self.parent();
-        let child = wait_for(secs(30), "a child", || children(parent).first().copied());
+        // A shell that prepares its files has other children.
+        let child = wait_for(secs(30), "a child", || {
+            children(parent).into_iter().find(|child| is_called(*child, "isatapd-child"))
+        });
         self.sandboxed = Some(child);
         child
     }

@@ -102,6 +102,11 @@ pub fn children(pid: Pid) -> Vec<Pid> {
     all.split_whitespace().filter_map(|p| p.parse().ok().map(Pid::from_raw)).collect()
 }
 
+/// Whether the process was started by this name.
+pub fn is_called(pid: Pid, name: &str) -> bool {
+    fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(name.as_bytes()))
+}
+
 /// Whether the process is there: until its last thread has ended and its descriptors are closed.
 pub fn is_alive(pid: Pid) -> bool {
     pidfd(pid).is_ok_and(|fd| !ends_within(&fd, PollTimeout::ZERO))
