@@ -135,9 +135,9 @@ def latency_awake(site, address, count):
 
 def report(title, rows, columns, where=None):
     """A table on the standard output, and JSON in the file `where`."""
-    print(f"\n{title}\n{'':36}" + "".join(f"{c:>18}" for c in columns))
+    print(f"\n{title}\n{'':36}" + "".join(f"{c:>15}" for c in columns))
     for row, values in rows.items():
-        print(f"{row:36}" + "".join(f"{values.get(c, '-'):>18.6g}" if c in values else f"{'-':>18}" for c in columns))
+        print(f"{row:36}" + "".join(f"{values.get(c, '-'):>15.6g}" if c in values else f"{'-':>15}" for c in columns))
     if where:
         with open(where, "w") as f:
             json.dump({"title": title, "kernel": os.uname().release, "rows": rows}, f, indent=1)
