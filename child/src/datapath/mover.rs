@@ -1,6 +1,5 @@
 //! Moves packets, in batches, as they are judged.
 
-use std::iter;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -103,14 +102,23 @@ impl Mover {
             let Ok(length) = read(&ends.tun, buffer) else { break };
             let Some(packet) = buffer.get(..length) else { break };
             match self.path.outbound(now, packet, &mut self.answer) {
-                Outbound::Send(outer) => *place = Some((outer.fragment, datagram(outer, packet))),
+                Outbound::Send(outer) => *place = Some((outer, length)),
                 Outbound::Answer(length) => self.give_answer(ends, Some(length)),
                 Outbound::Drop(_) => {}
             }
         }
         for fragment in [false, true] {
-            let chosen = batch.iter().flatten().filter(|(by, _)| *by == fragment);
-            self.send(now, ends, fragment, chosen.map(|(_, datagram)| *datagram));
+            let mut list = [Datagram::NONE; BATCH];
+            let mut count = 0_usize;
+            let chosen = batch.iter().zip(room.chunks_exact(EACH)).filter_map(|(place, buffer)| {
+                let (outer, length) = (*place).filter(|(outer, _)| outer.fragment == fragment)?;
+                Some(datagram(outer, buffer.get(..length)?))
+            });
+            for (place, datagram) in list.iter_mut().zip(chosen) {
+                *place = datagram;
+                count = count.saturating_add(1);
+            }
+            self.send(now, ends, fragment, list.get(..count).unwrap_or_default());
         }
         let went = self.path.take_went();
         if went != 0 && say(self.channel.as_fd(), &Message::Traffic(went).octets()).is_err() {
@@ -124,28 +132,22 @@ impl Mover {
         let Some(ends) = ends else { return self.counters.add(Counter::NotSent, 1) };
         match self.path.own(to, packet) {
             Outbound::Send(outer) => {
-                self.send(now, ends, outer.fragment, iter::once(datagram(outer, packet)));
+                self.send(now, ends, outer.fragment, &[datagram(outer, packet)]);
             }
             Outbound::Answer(_) | Outbound::Drop(_) => {}
         }
     }
 
-    fn send<'a>(
-        &mut self,
-        now: Instant,
-        ends: &Ends,
-        fragment: bool,
-        mut list: impl Iterator<Item = Datagram<'a>> + Clone,
-    ) {
+    fn send(&mut self, now: Instant, ends: &Ends, fragment: bool, mut list: &[Datagram<'_>]) {
         let socket = if fragment { ends.fragmenting } else { ends.whole };
         let mut again = false;
-        while let Some(first) = list.clone().next() {
-            let errno = match send_datagrams(socket, list.clone()) {
+        while let Some((first, others)) = list.split_first() {
+            let errno = match send_datagrams(socket, list) {
                 Ok(sent) => {
-                    let octets =
-                        list.by_ref().take(sent).map(|datagram| datagram.octets.len()).sum();
-                    self.count_many(sent, octets);
-                    again = false;
+                    let (sent, left) = list.split_at_checked(sent).unwrap_or((list, &[]));
+                    let octets = sent.iter().map(|datagram| datagram.octets.len()).sum();
+                    self.count_many(sent.len(), octets);
+                    (list, again) = (left, false);
                     continue;
                 }
                 Err(errno) => errno,
@@ -164,8 +166,7 @@ impl Mover {
                 let (to, origin, quoted) = (first.to, Origin::Local, first.octets);
                 self.failed(now, ends, &Failure { to, origin, quoted });
             }
-            list.next();
-            again = false;
+            (list, again) = (others, false);
         }
     }
 

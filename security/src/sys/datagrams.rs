@@ -2,7 +2,7 @@
 //! recvmmsg(2). Nothing is allocated, nothing waits.
 
 use std::ffi::c_uint;
-use std::mem::{self, MaybeUninit, size_of};
+use std::mem::{self, size_of};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -26,6 +26,11 @@ pub struct Datagram<'a> {
     pub octets: &'a [u8],
 }
 
+impl Datagram<'_> {
+    /// Fills what is not used.
+    pub const NONE: Self = Self { to: Ipv4Addr::UNSPECIFIED, tos: 0, ttl: None, octets: &[] };
+}
+
 /// A control message with an int; as long as CMSG_SPACE says, as its alignment is the header's.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -45,47 +50,35 @@ impl Setting {
     }
 }
 
-/// A message without an address, with this one part.
-fn message(part: &mut iovec) -> mmsghdr {
-    // SAFETY: all zeroes is valid: numbers, and pointers that are null.
-    let mut message: mmsghdr = unsafe { mem::zeroed() };
-    message.msg_hdr.msg_iov = part;
-    message.msg_hdr.msg_iovlen = 1;
-    message
-}
-
-/// Places for a batch. Only those that are used are written to: mostly it is one.
-const fn places<T>() -> [MaybeUninit<T>; BATCH] {
-    [const { MaybeUninit::uninit() }; BATCH]
-}
-
 /// Sends as many of `datagrams` as the socket takes at once, at most [`BATCH`]; result: how many,
 /// from the first on. Error: the first was not sent, or the socket tells of an earlier one.
-pub fn send_datagrams<'a>(
-    socket: BorrowedFd<'_>,
-    datagrams: impl IntoIterator<Item = Datagram<'a>>,
-) -> nix::Result<usize> {
-    let (mut headers, mut parts) = (places(), places());
-    let (mut names, mut settings) = (places(), places());
+pub fn send_datagrams(socket: BorrowedFd<'_>, datagrams: &[Datagram<'_>]) -> nix::Result<usize> {
+    // SAFETY: all zeroes is valid for each: numbers, and pointers that are null.
+    let mut headers: [mmsghdr; BATCH] = unsafe { mem::zeroed() };
+    // SAFETY: as above.
+    let mut parts: [iovec; BATCH] = unsafe { mem::zeroed() };
+    let mut names = [SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0)); BATCH];
+    // SAFETY: as above.
+    let mut settings: [[Setting; 2]; BATCH] = unsafe { mem::zeroed() };
     let mut count: c_uint = 0;
-    let all = headers.iter_mut().zip(&mut parts).zip(&mut names).zip(&mut settings);
-    for ((((header, part), name), settings), datagram) in all.zip(datagrams) {
-        // The kernel only reads what these point to.
-        let name: &mut SockaddrIn = name.write(SocketAddrV4::new(datagram.to, 0).into());
-        let octets = datagram.octets;
-        let part = part
-            .write(iovec { iov_base: octets.as_ptr().cast_mut().cast(), iov_len: octets.len() });
-        let header = &mut header.write(message(part)).msg_hdr;
-        header.msg_name = name.as_ptr().cast_mut().cast();
-        header.msg_namelen = name.len();
+    let places = headers.iter_mut().zip(&mut parts).zip(&mut names).zip(&mut settings);
+    for ((((message, part), name), settings), datagram) in places.zip(datagrams) {
+        *name = SocketAddrV4::new(datagram.to, 0).into();
+        // The kernel only reads both.
+        part.iov_base = datagram.octets.as_ptr().cast_mut().cast();
+        part.iov_len = datagram.octets.len();
         let tos = (datagram.tos != 0).then(|| Setting::new(libc::IP_TOS, datagram.tos));
         let ttl = datagram.ttl.map(|ttl| Setting::new(libc::IP_TTL, ttl));
-        let settings = settings.write([Setting::new(0, 0); 2]);
         let mut used = 0;
         for (place, setting) in settings.iter_mut().zip(tos.into_iter().chain(ttl)) {
             *place = setting;
             used += size_of::<Setting>();
         }
+        let header = &mut message.msg_hdr;
+        header.msg_name = name.as_ptr().cast_mut().cast();
+        header.msg_namelen = name.len();
+        header.msg_iov = part;
+        header.msg_iovlen = 1;
         if used > 0 {
             header.msg_control = settings.as_mut_ptr().cast();
             header.msg_controllen = used as _;
@@ -93,7 +86,7 @@ pub fn send_datagrams<'a>(
         count += 1;
     }
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-    let (socket, headers) = (socket.as_raw_fd(), headers.as_mut_ptr().cast());
+    let (socket, headers) = (socket.as_raw_fd(), headers.as_mut_ptr());
     // SAFETY: `count` headers are filled in, and what they point to outlives the call.
     let sent = Errno::result(unsafe { libc::sendmmsg(socket, headers, count, flags as _) })?;
     Ok(usize::try_from(sent).unwrap_or_default())
@@ -108,26 +101,28 @@ pub fn receive_datagrams(
     each: usize,
     lengths: &mut [usize; BATCH],
 ) -> nix::Result<usize> {
-    let (mut headers, mut parts) = (places(), places());
+    // SAFETY: all zeroes is valid for both: numbers, and pointers that are null.
+    let mut headers: [mmsghdr; BATCH] = unsafe { mem::zeroed() };
+    // SAFETY: as above.
+    let mut parts: [iovec; BATCH] = unsafe { mem::zeroed() };
     let mut count: c_uint = 0;
-    let all = headers.iter_mut().zip(&mut parts).zip(room.chunks_exact_mut(each));
-    for ((header, part), buffer) in all {
-        let part =
-            part.write(iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() });
-        header.write(message(part));
+    let places = headers.iter_mut().zip(&mut parts).zip(room.chunks_exact_mut(each));
+    for ((message, part), buffer) in places {
+        part.iov_base = buffer.as_mut_ptr().cast();
+        part.iov_len = buffer.len();
+        message.msg_hdr.msg_iov = part;
+        message.msg_hdr.msg_iovlen = 1;
         count += 1;
     }
-    let (socket, list) = (socket.as_raw_fd(), headers.as_mut_ptr().cast());
+    let (socket, list) = (socket.as_raw_fd(), headers.as_mut_ptr());
     let flags = libc::MSG_DONTWAIT as _;
     let never = std::ptr::null_mut();
     // SAFETY: `count` headers are filled in; they point to parts of `room` that do not overlap, and
     // all of it is borrowed for the call.
     let got = Errno::result(unsafe { libc::recvmmsg(socket, list, count, flags, never) })?;
     let got = usize::try_from(got).unwrap_or_default();
-    for (length, header) in lengths.iter_mut().zip(&headers).take(got) {
-        // SAFETY: of the `count` that are filled in.
-        let header = unsafe { header.assume_init_ref() };
-        *length = usize::try_from(header.msg_len).unwrap_or_default();
+    for (length, message) in lengths.iter_mut().zip(&headers).take(got) {
+        *length = usize::try_from(message.msg_len).unwrap_or_default();
     }
     Ok(got)
 }
@@ -198,8 +193,8 @@ mod tests {
             Datagram { to, tos: 0, ttl: Some(9), octets: b"ttl" },
             Datagram { to, tos: 1, ttl: Some(255), octets: b"both" },
         ];
-        assert_eq!(send_datagrams(sender.as_fd(), datagrams), Ok(4));
-        assert_eq!(send_datagrams(sender.as_fd(), []), Ok(0));
+        assert_eq!(send_datagrams(sender.as_fd(), &datagrams), Ok(4));
+        assert_eq!(send_datagrams(sender.as_fd(), &[]), Ok(0));
         let (mut room, mut lengths) = (vec![0; 64 * BATCH], [0; BATCH]);
         let mut seen = Vec::new();
         setsockopt(&receiver, sockopt::ReceiveTimeout, &TimeVal::new(30, 0)).unwrap();
