@@ -61,6 +61,12 @@ pub(crate) fn set_parent_death_kill() -> nix::Result<()> {
     prctl(libc::PR_SET_PDEATHSIG, c_ulong::from(libc::SIGKILL.unsigned_abs()), 0).map(drop)
 }
 
+/// No huge pages, here and in all that is started from here: they would double our memory for nothing. A
+/// kernel without them has nothing to refuse.
+pub(crate) fn refuse_huge_pages() {
+    let _ = prctl(libc::PR_SET_THP_DISABLE, 1, 0);
+}
+
 /// No memory becomes executable any more: PR_MDWE_REFUSE_EXEC_GAIN, since Linux 6.3. Seccomp says
 /// the same for every kernel, so an older one is no error.
 pub(crate) fn refuse_exec_gain() -> nix::Result<()> {

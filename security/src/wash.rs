@@ -15,6 +15,7 @@ use nix::sys::stat::{Mode, umask};
 use thiserror::Error;
 
 use crate::failure::{At, Failure};
+use crate::prctl;
 
 /// What is kept of the environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,10 +45,11 @@ pub enum WashError {
 }
 
 /// Washes the process. Comes first in `main`, while there is one thread: standard descriptors are
-/// open, no other is; the environment is empty; umask 027; no signal is blocked or ignored, but
-/// SIGPIPE.
+/// open, no other is; the environment is empty; umask 027; no huge pages; no signal is blocked or
+/// ignored, but SIGPIPE.
 pub fn wash() -> Result<Kept, WashError> {
     refuse_set_id()?;
+    prctl::refuse_huge_pages();
     open_standard_descriptors()?;
     close_from(3).at("close_range")?;
     let kept = Kept {

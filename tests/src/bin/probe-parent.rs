@@ -94,7 +94,8 @@ fn show(kept: &wash::Kept) {
         println!("fd: {}", std::fs::read_link(entry.path()).unwrap_or_default().display());
     }
     for line in std::fs::read_to_string("/proc/self/status").unwrap_or_default().lines() {
-        if ["SigBlk:", "SigIgn:", "Umask:"].iter().any(|key| line.starts_with(key)) {
+        if ["SigBlk:", "SigIgn:", "THP_enabled:", "Umask:"].iter().any(|key| line.starts_with(key))
+        {
             println!("{line}");
         }
     }

@@ -24,6 +24,7 @@ fn the_parent_is_washed() {
         "environment: 0",
         "SigBlk:\t0000000000000000",
         "Umask:\t0027",
+        "THP_enabled:\t0",
     ] {
         assert!(text.lines().any(|shown| shown == line), "{line}: {text}");
     }
