@@ -107,11 +107,12 @@ fn the_sockets_keep_to_the_link() {
     let [whole, _] = ours.copies().unwrap();
     let [other, _] = pointed(3, MtuMethod::Dynamic);
     // By lo, as it is the same host.
-    send(&other, [10, 0, 0, 2], b"\x60ours").unwrap();
+    send(&other, [10, 0, 0, 2], b"\x60others").unwrap();
     assert_eq!(received(&whole), None);
     ours.point(v4(2), None).unwrap();
     send(&other, [10, 0, 0, 2], b"\x60ours").unwrap();
-    arrived(&whole);
+    // Nor was the first only late.
+    assert_eq!(&arrived(&whole)[20..], b"\x60ours");
 }
 
 /// What a child has follows the locator, without a word to it.

@@ -83,9 +83,11 @@ impl Daemon {
     /// The sandboxed process, as soon as there is one.
     pub fn child(&mut self) -> Pid {
         let parent = self.parent();
-        // A shell that prepares its files has other children.
+        // A shell that prepares its files has other children; of several tunnels each has a parent.
         let child = wait_for(secs(30), "a child", || {
-            children(parent).into_iter().find(|child| is_called(*child, "isatapd-child"))
+            let near = children(parent);
+            let far = near.iter().flat_map(|pid| children(*pid)).collect();
+            [near, far].concat().into_iter().find(|pid| is_called(*pid, "isatapd-child"))
         });
         self.sandboxed = Some(child);
         child

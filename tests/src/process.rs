@@ -109,7 +109,11 @@ pub fn is_called(pid: Pid, name: &str) -> bool {
 
 /// Whether the process is there: until its last thread has ended and its descriptors are closed.
 pub fn is_alive(pid: Pid) -> bool {
-    pidfd(pid).is_ok_and(|fd| !ends_within(&fd, PollTimeout::ZERO))
+    match pidfd(pid) {
+        Ok(fd) => !ends_within(&fd, PollTimeout::ZERO),
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => false,
+        Err(error) => panic!("pidfd_open: {error}"),
+    }
 }
 
 /// Panics unless the process is gone soon: one that was killed needs a processor to end.

@@ -197,7 +197,7 @@ fn members_that_come_and_go() {
         await_default(&site, new, secs(10));
         assert!(default_by(&site, old).is_none(), "a route by {old}, who is gone");
         assert_eq!(site.prl("is0"), [new]);
-        let first = wait_for(secs(10), "a solicitation", || {
+        let first = wait_for(secs(30), "a solicitation", || {
             let notes = solicited.lock().expect("notes");
             notes.iter().find(|(to, _)| *to == new).map(|(_, at)| *at)
         });
@@ -243,7 +243,7 @@ fn a_router_that_answers_before_it_is_known() {
     is_asked.recv_timeout(secs(30)).expect("the question");
     daemon.signal(Signal::SIGSTOP);
     drop(stopped);
-    wait_for(secs(10), "a solicitation", || (site.solicitations("router2") > before).then_some(()));
+    wait_for(secs(30), "a solicitation", || (site.solicitations("router2") > before).then_some(()));
     // Its answer, and what the child wishes for then, take a moment.
     sleep(Duration::from_millis(300));
     daemon.signal(Signal::SIGCONT);

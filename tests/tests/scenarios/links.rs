@@ -165,6 +165,7 @@ fn the_link_has_another_mtu() {
             (world.lines("a link to the routers has an MTU of") == said).then_some(())
         });
     }
+    stays(secs(2), "said once", || world.lines("a link to the routers has an MTU of") == 1);
     assert_eq!(ip::link(&host, "is0").expect("is0").index, world.index);
     assert_eq!(world.lines("tunnel: down"), 0, "{}", world.daemon.log());
 }

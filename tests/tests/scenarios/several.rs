@@ -10,7 +10,7 @@ use isatapd_tests::daemon::{Daemon, run};
 use isatapd_tests::expect::{self, status};
 use isatapd_tests::ip;
 use isatapd_tests::ping::Pinger;
-use isatapd_tests::process::{self, capabilities, children, descriptors, is_alive};
+use isatapd_tests::process::{self, await_gone, capabilities, children, descriptors, is_alive};
 use isatapd_tests::site::Site;
 use isatapd_tests::wait::{secs, wait_for};
 use nix::sys::signal::{Signal, kill};
@@ -48,13 +48,11 @@ fn processes(daemon: &Daemon) -> Vec<(Pid, Pid)> {
         let pairs = parents.iter().filter_map(|p| Some((*p, *children(*p).first()?)));
         Some(pairs.collect::<Vec<_>>()).filter(|pairs| pairs.len() == 2)
     };
-    wait_for(secs(10), "two children", both)
+    wait_for(secs(30), "two children", both)
 }
 
 fn await_end_of(pids: &[(Pid, Pid)]) {
-    wait_for(secs(10), "their end", || {
-        pids.iter().all(|(p, c)| !is_alive(*p) && !is_alive(*c)).then_some(())
-    });
+    pids.iter().flat_map(|(parent, child)| [*parent, *child]).for_each(await_gone);
 }
 
 #[test]
@@ -76,17 +74,17 @@ fn a_host_here_and_a_router_there() {
     // The child of one is nothing to the other.
     let [host, router] = processes(&daemon)[..] else { panic!("not two") };
     kill(router.1, Signal::SIGKILL).expect("kill");
-    let next = wait_for(secs(10), "another", || {
+    let next = wait_for(secs(30), "another", || {
         children(router.0).first().copied().filter(|child| *child != router.1)
     });
     assert_eq!(processes(&daemon), [host, (router.0, next)]);
     daemon.signal(Signal::SIGHUP);
     for name in ["is0", "is1"] {
         let line = format!("isatapd: {name}: SIGHUP");
-        wait_for(secs(10), "both have heard it", || daemon.log().contains(&line).then_some(()));
+        wait_for(secs(30), "both have heard it", || daemon.log().contains(&line).then_some(()));
     }
     let line = format!("isatapd: is1: isatapd-child (pid {next}): confined");
-    wait_for(secs(10), "its line", || daemon.log().contains(&line).then_some(()));
+    wait_for(secs(30), "its line", || daemon.log().contains(&line).then_some(()));
     site.reaches_inet();
     assert_eq!(daemon.stop(Signal::SIGTERM).0.code(), Some(0), "{}", daemon.log());
     check_gone(&site, "is0");
@@ -119,7 +117,7 @@ fn one_in_front_with_nothing_but_signals() {
         assert_eq!(process::status(leader, key), value, "{key}");
     }
     kill(leader, Signal::SIGINT).expect("kill");
-    wait_for(secs(10), "the end", || (!is_alive(leader)).then_some(()));
+    await_gone(leader);
     assert!(pids.into_iter().all(|pid| !is_alive(pid)), "it ends last");
     assert!(!Path::new(&pid_file).exists(), "the pid file is left");
     check_gone(&site, "is0");
@@ -158,7 +156,7 @@ fn they_end_together() {
     let mut daemon = start(&site, &[]);
     let pids = processes(&daemon);
     kill(pids[1].0, Signal::SIGABRT).expect("kill");
-    let status = daemon.wait(secs(10)).expect("its end");
+    let status = daemon.wait(secs(30)).expect("its end");
     assert_eq!(status.code(), Some(71), "{}", daemon.log());
     assert!(daemon.log().contains("is1: its process was ended by SIGABRT; all end"));
     await_end_of(&pids);
@@ -171,7 +169,7 @@ fn they_end_together() {
         assert!(ip::link(&site.namespace("host"), name).is_some(), "{name}: {}", daemon.log());
     }
     let mut daemon = start(&site, &[]);
-    wait_for(secs(10), "both", || (daemon.log().matches("taken over").count() == 2).then_some(()));
+    wait_for(secs(30), "both", || (daemon.log().matches("taken over").count() == 2).then_some(()));
     assert_eq!(daemon.stop(Signal::SIGTERM).0.code(), Some(0));
     check_gone(&site, "is0");
     check_gone(&site, "is1");
