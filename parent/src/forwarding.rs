@@ -21,12 +21,17 @@ impl Forwarding {
     /// Has the host forward IPv6; `None` if it does so already by another's will, which is left as it
     /// is. The file is in `folder`, that of the lock.
     pub fn switch_on(folder: &Path) -> Result<Option<Self>, Fatal> {
-        let on = forwards();
-        let joined = join(folder, !on).map_err(|e| fatal(&e.to_string()))?;
-        if !on {
-            write(true).map_err(|e| fatal(&e.to_string()))?;
+        loop {
+            let on = forwards();
+            let joined = join(folder, !on).map_err(|e| fatal(&e.to_string()))?.map(Self);
+            if !on {
+                write(true).map_err(|e| fatal(&e.to_string()))?;
+            }
+            // The last that needed it may just have switched it off.
+            if joined.is_some() || forwards() {
+                return Ok(joined);
+            }
         }
-        Ok(joined.map(Self))
     }
 
     /// Leaves it on, and the file, for the next start.
@@ -57,10 +62,10 @@ fn join(folder: &Path, make: bool) -> Result<Option<SharedFile>, HoldError> {
 
 impl Drop for Forwarding {
     fn drop(&mut self) {
-        if self.0.is_last()
-            && let Err(error) = write(false)
-        {
-            warn!("{FORWARDING}: stays 1: {error}");
-        }
+        self.0.let_go(|| {
+            if let Err(error) = write(false) {
+                warn!("{FORWARDING}: stays 1: {error}");
+            }
+        });
     }
 }

@@ -2,7 +2,8 @@
 //! and the pid file know. It leads; all else is done by two processes for each tunnel, as if that
 //! were alone, so that none of them can harm another.
 //!
-//! What one is told all are told, and if one ends all end. If the leader is killed, so are they.
+//! What one is told all are told, and if one ends all end: as it did, so that after a crash all tunnels
+//! are left for the next start. If the leader is killed, so are they.
 
 mod told;
 
@@ -16,11 +17,11 @@ use isatapd_security::wash::Kept;
 use log::{debug, error, info};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::SignalFd;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, geteuid, setpgid};
+use nix::unistd::{Pid, geteuid, getpid, getppid, setpgid};
 
 use self::told::Chorus;
 use crate::cli::Options;
@@ -39,8 +40,8 @@ const LONGEST: usize = 2048;
 pub enum Role {
     /// To serve this tunnel, the only one.
     Alone(Box<Options>),
-    /// To serve this tunnel, and tell the leader how it goes.
-    Tunnel(Box<Options>, OwnedFd),
+    /// To serve this tunnel for that leader, and tell it how it goes.
+    Tunnel(Box<Options>, Pid, OwnedFd),
     /// To lead those that do.
     Leader(Box<Leader>),
 }
@@ -68,8 +69,19 @@ struct Member {
     has_ended: bool,
 }
 
+/// The end of one.
+struct End {
+    name: InterfaceName,
+    status: u8,
+    /// In words.
+    how: String,
+    /// It had no time to remove its tunnel.
+    crashed: bool,
+}
+
 /// Makes a process for each tunnel, if there are several. They do nothing before [`Leader::lead`] lets
-/// them, and end if it never does. To be called while there is one thread, and nothing open.
+/// them, and end if it never does. To be called while there is one thread, and nothing is open but what
+/// `--daemon` has opened.
 pub fn part(tunnels: Vec<Options>) -> Result<Role, Fatal> {
     let tunnels = match <[Options; 1]>::try_from(tunnels) {
         Ok([only]) => return Ok(Role::Alone(Box::new(only))),
@@ -82,7 +94,7 @@ pub fn part(tunnels: Vec<Options>) -> Result<Role, Fatal> {
     let options = common.ok_or_else(|| Fatal::new(Exit::Usage, "no tunnel"))?;
     // Before there is anybody else: none that comes now is lost, or ends one of us.
     let signals = signals().map_err(|error| Fatal::new(Exit::Os, format!("signalfd: {error}")))?;
-    let mut members = Vec::new();
+    let (leader, mut members) = (getpid(), Vec::new());
     for mut tunnel in tunnels {
         let flags = SockFlag::SOCK_CLOEXEC;
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)
@@ -95,8 +107,8 @@ pub fn part(tunnels: Vec<Options>) -> Result<Role, Fatal> {
             Fork::Copy => {
                 drop((ours, members, signals));
                 tunnel.pid_file = None;
-                await_leader(&theirs)?;
-                return Ok(Role::Tunnel(Box::new(tunnel), theirs));
+                await_leader(leader, &theirs)?;
+                return Ok(Role::Tunnel(Box::new(tunnel), leader, theirs));
             }
         }
     }
@@ -105,18 +117,21 @@ pub fn part(tunnels: Vec<Options>) -> Result<Role, Fatal> {
 }
 
 /// Waits until the leader is ready to lead.
-fn await_leader(channel: &OwnedFd) -> Result<(), Fatal> {
+fn await_leader(leader: Pid, channel: &OwnedFd) -> Result<(), Fatal> {
     end_with_it().map_err(|error| Fatal::new(Exit::Os, error.to_string()))?;
-    // The terminal's signals are the leader's to pass on.
+    // The terminal's signals are the leader's to pass on, and the log must not stop us.
     setpgid(Pid::from_raw(0), Pid::from_raw(0)).map_err(os("setpgid"))?;
-    loop {
+    SigSet::from(Signal::SIGTTOU).thread_block().map_err(os("sigprocmask"))?;
+    // It may have ended before it could end us too, and have let us begin before that.
+    while getppid() == leader {
         match recv(channel.as_raw_fd(), &mut [0], MsgFlags::empty()) {
             Ok(1) => return Ok(()),
             Err(Errno::EINTR) => {}
-            // It has said why.
-            _ => std::process::exit(Exit::Os.code().into()),
+            _ => break,
         }
     }
+    // It has said why.
+    std::process::exit(Exit::Os.code().into())
 }
 
 impl Leader {
@@ -138,7 +153,8 @@ impl Leader {
             self.wait()?;
             self.pass_on();
             self.hear(&mut chorus, &notify);
-            if chorus.are_ready()
+            if !self.ending
+                && chorus.are_ready()
                 && let Some(Err(fatal)) = readiness.take().map(Readiness::ready)
             {
                 fatal.complain();
@@ -192,15 +208,14 @@ impl Leader {
 
     /// Collects those that have ended. If none was told to, the others are.
     fn collect(&mut self) {
-        let ended = self.members.iter_mut().filter_map(|member| Some((member.collect()?, member)));
-        let ended: Vec<_> = ended.map(|(how, member)| (how, member.name.clone())).collect();
-        for ((status, how), name) in ended {
+        let ended: Vec<_> = self.members.iter_mut().filter_map(Member::collect).collect();
+        for End { name, status, how, crashed } in ended {
             if self.status == 0 {
                 self.status = status;
             }
             if !self.ending {
                 error!("{name}: its process {how}; all end");
-                self.signal(Signal::SIGTERM);
+                self.signal(if crashed { Signal::SIGQUIT } else { Signal::SIGTERM });
             }
         }
     }
@@ -217,16 +232,23 @@ impl Member {
     }
 
     /// How it has ended, if it has by now.
-    fn collect(&mut self) -> Option<(u8, String)> {
+    fn collect(&mut self) -> Option<End> {
         if self.has_ended {
             return None;
         }
-        let how = match waitpid(self.pid, Some(WaitPidFlag::WNOHANG)) {
-            Ok(end) => how(end)?,
-            Err(errno) => (Exit::Os.code(), format!("is lost: {}", errno.desc())),
+        let (status, how, crashed) = match waitpid(self.pid, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(_, status)) => {
+                let how = format!("ended with status {status}");
+                (status.try_into().unwrap_or(Exit::Os.code()), how, false)
+            }
+            Ok(WaitStatus::Signaled(_, signal, _)) => {
+                (Exit::Os.code(), format!("was ended by {signal}"), true)
+            }
+            Ok(_) => return None,
+            Err(errno) => (Exit::Os.code(), format!("is lost: {}", errno.desc()), true),
         };
         (self.has_ended, self.channel) = (true, None);
-        Some(how)
+        Some(End { name: self.name.clone(), status, how, crashed })
     }
 
     /// The next message, if there is one. At its end the channel is closed.
@@ -241,20 +263,6 @@ impl Member {
             Ok(len) => Some(String::from_utf8_lossy(buffer.get(..len)?).into_owned()),
             Err(_) => None,
         }
-    }
-}
-
-/// The status that stands for an end, and words for it.
-fn how(end: WaitStatus) -> Option<(u8, String)> {
-    match end {
-        WaitStatus::Exited(_, status) => Some((
-            status.try_into().unwrap_or(Exit::Os.code()),
-            format!("ended with status {status}"),
-        )),
-        WaitStatus::Signaled(_, signal, _) => {
-            Some((Exit::Os.code(), format!("was ended by {signal}")))
-        }
-        _ => None,
     }
 }
 

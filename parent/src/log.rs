@@ -210,7 +210,8 @@ impl Sink for Stderr {
             return true;
         }
         let stderr = io::stderr();
-        // A pipe that nobody reads must not stop us. What is writable takes a line (PIPE_BUF, pipe(7)).
+        // A pipe that nobody reads must not stop us. What is writable takes a line (PIPE_BUF, pipe(7)),
+        // unless another process writes there meanwhile.
         let mut ready = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
         if poll(&mut ready, PollTimeout::ZERO) != Ok(1) {
             return false;

@@ -26,7 +26,7 @@ use isatapd_security::identity::Identity;
 use isatapd_security::parent::{self, Paths};
 use isatapd_security::spawn::{EmptyRoot, Plan, Program};
 use isatapd_security::wash::{Kept, wash};
-use nix::unistd::{AccessFlags, access, geteuid};
+use nix::unistd::{AccessFlags, Pid, access, geteuid};
 
 /// The child's program. The folder is set by the build.
 const CHILD: &str = concat!(env!("ISATAPD_LIBEXECDIR"), "/isatapd-child");
@@ -67,24 +67,29 @@ fn main() -> ExitCode {
 
 /// Serves one tunnel, or leads the processes that serve one each. Result: the exit status.
 fn run(tunnels: Vec<Options>, kept: &Kept, readiness: &mut Option<Readiness>) -> Result<u8, Fatal> {
-    let (options, notify) = match leader::part(tunnels)? {
+    let (options, notify, leader) = match leader::part(tunnels)? {
         Role::Leader(leader) => return leader.lead(kept, readiness),
         Role::Alone(options) => {
             isatapd::log::start(&options, kept, None);
-            (options, Notify::new(kept))
+            (options, Notify::new(kept), None)
         }
-        Role::Tunnel(options, channel) => {
+        Role::Tunnel(options, leader, channel) => {
             if let Some(readiness) = readiness {
                 readiness.leave_telling();
             }
             isatapd::log::start(&options, kept, Some(&options.name));
-            (options, Notify::to_leader(channel, kept))
+            (options, Notify::to_leader(channel, leader, kept), Some(leader))
         }
     };
-    serve(*options, notify, readiness).map(|()| 0)
+    serve(*options, notify, leader, readiness).map(|()| 0)
 }
 
-fn serve(options: Options, notify: Notify, readiness: &mut Option<Readiness>) -> Result<(), Fatal> {
+fn serve(
+    options: Options,
+    notify: Notify,
+    leader: Option<Pid>,
+    readiness: &mut Option<Readiness>,
+) -> Result<(), Fatal> {
     // P4
     if !geteuid().is_root() {
         return Err(Fatal::new(Exit::NoPermission, "must be started by root"));
@@ -129,6 +134,7 @@ fn serve(options: Options, notify: Notify, readiness: &mut Option<Readiness>) ->
         dump,
         signals,
         notify,
+        leader,
         plan,
         forwarding,
         sockets,

@@ -10,7 +10,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::{Duration, Instant};
 
 use isatapd_security::wash::Kept;
-use nix::unistd::getppid;
+use nix::unistd::Pid;
 
 /// The way to the service manager, if there is one.
 #[derive(Debug, Default)]
@@ -32,11 +32,10 @@ impl Notify {
     }
 
     /// To the process in front of several tunnels, as often as the service manager hears from that.
-    pub fn to_leader(channel: OwnedFd, kept: &Kept) -> Self {
+    pub fn to_leader(channel: OwnedFd, leader: Pid, kept: &Kept) -> Self {
         let socket = UnixDatagram::from(channel);
         let socket = socket.set_nonblocking(true).is_ok().then_some(socket);
-        let leader = getppid().as_raw().unsigned_abs();
-        let its = kept.watchdog_pid.is_none_or(|pid| pid == leader);
+        let its = kept.watchdog_pid.is_none_or(|pid| pid == leader.as_raw().unsigned_abs());
         let watchdog = kept.watchdog.filter(|_| its && kept.notify_socket.is_some());
         Self { socket, watchdog, ..Self::default() }
     }

@@ -126,7 +126,7 @@ pub(crate) fn remove(folder: &OwnedFd, name: &OsStr, file: &File) {
     }
 }
 
-/// A file that several processes hold; the last of them removes it.
+/// A file that several processes hold, until each lets go of it or ends.
 #[derive(Debug)]
 pub(crate) struct SharedFile {
     folder: OwnedFd,
@@ -160,15 +160,12 @@ impl SharedFile {
         Err(Errno::EBUSY.into())
     }
 
-    /// Whether nobody else holds it; then nobody can join until it is dropped, and removed.
-    pub(crate) fn is_last(&self) -> bool {
-        lock(&self.file, libc::F_WRLCK) == Ok(true)
-    }
-}
-
-impl Drop for SharedFile {
-    fn drop(&mut self) {
-        if self.is_last() {
+    /// Lets go of it. The last that does acts, and removes it: one of two that let go at once.
+    pub(crate) fn let_go(&self, act: impl FnOnce()) {
+        let is_last = lock(&self.file, libc::F_UNLCK) == Ok(true)
+            && lock(&self.file, libc::F_WRLCK) == Ok(true);
+        if is_last && is_in_place(&self.folder, &self.name, &self.file) {
+            act();
             remove(&self.folder, &self.name, &self.file);
         }
     }

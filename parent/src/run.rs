@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
+use nix::unistd::Pid;
 
 use crate::backend::Has;
 use crate::bucket::{Bucket, Wish};
@@ -66,6 +67,8 @@ pub struct Resources {
     pub signals: SignalFd,
     /// Who manages us.
     pub notify: Notify,
+    /// The process in front of several tunnels, if there are several: what ends all comes from there.
+    pub leader: Option<Pid>,
     /// How to start a child.
     pub plan: Plan,
     /// Our share in the host's forwarding of IPv6.
@@ -318,7 +321,11 @@ impl<'a> Daemon<'a> {
         // Each is pending once at most, so that a storm of them does not keep us here.
         for _ in Signal::iterator() {
             let Ok(Some(signal)) = self.with.signals.read_signal() else { break };
+            // Who signals all of us signals the leader, which passes it on: it counts once.
+            let by = signal.ssi_pid;
+            let counts = self.with.leader.is_none_or(|leader| leader.as_raw().unsigned_abs() == by);
             match i32::try_from(signal.ssi_signo).ok().and_then(|n| Signal::try_from(n).ok()) {
+                Some(Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT) if !counts => {}
                 Some(Signal::SIGTERM | Signal::SIGINT) => return Ok(true),
                 Some(Signal::SIGQUIT) => {
                     self.keep = true;

@@ -132,8 +132,8 @@ impl Wishes {
 
     /// There is another tunnel: all is told anew.
     pub(crate) const fn renew(&mut self) {
-        self.addresses.stale = true;
-        self.routes.stale = true;
+        (self.addresses.stale, self.addresses.failures) = (true, 0);
+        (self.routes.stale, self.routes.failures) = (true, 0);
         self.dirty = true;
     }
 

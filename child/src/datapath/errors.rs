@@ -24,7 +24,10 @@ pub(super) fn drain(
     mut tell: impl FnMut(&Failure<'_>),
 ) -> bool {
     let asked = sent.is_some();
-    for _ in 0..if asked { SEARCH } else { TURN } {
+    for nth in 0..SEARCH {
+        if nth >= TURN && sent.is_none() {
+            break;
+        }
         let mut buffer = [0; QUOTED];
         let Some((to, error, len)) = next(socket, &mut buffer) else { break };
         let quoted = buffer.get(..len).unwrap_or_default();

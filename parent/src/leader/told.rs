@@ -1,5 +1,10 @@
 //! What the tunnels have told of themselves, and what that makes together: sd_notify(3).
 
+use crate::text::escape;
+
+/// Octets of a joint status: a service manager takes no message of more than 4096.
+const LONGEST: usize = 4000;
+
 /// Of one tunnel.
 #[derive(Debug)]
 struct Told {
@@ -53,7 +58,8 @@ impl Chorus {
                 message.strip_prefix("STATUS=")?.clone_into(&mut told.status);
                 let told = self.of.iter().filter(|told| !told.status.is_empty());
                 let lines = told.map(|told| format!("{}: {}", told.name, told.status));
-                Some(format!("STATUS={}", lines.collect::<Vec<_>>().join("; ")))
+                let all = lines.collect::<Vec<_>>().join("; ");
+                Some(format!("STATUS={}", escape(&all, LONGEST)))
             }
         }
     }

@@ -78,6 +78,8 @@ fn a_host_here_and_a_router_there() {
         children(router.0).first().copied().filter(|child| *child != router.1)
     });
     assert_eq!(processes(&daemon), [host, (router.0, next)]);
+    // Nor does it end by what is for all.
+    kill(host.0, Signal::SIGTERM).expect("kill");
     daemon.signal(Signal::SIGHUP);
     for name in ["is0", "is1"] {
         let line = format!("isatapd: {name}: SIGHUP");
@@ -160,10 +162,12 @@ fn they_end_together() {
     assert_eq!(status.code(), Some(71), "{}", daemon.log());
     assert!(daemon.log().contains("is1: its process was ended by SIGABRT; all end"));
     await_end_of(&pids);
-    check_gone(&site, "is0");
+    // The crash of one does not remove the other.
+    assert!(ip::link(&site.namespace("host"), "is0").is_some(), "{}", daemon.log());
 
     // What is to be left is left, and taken over.
     let mut daemon = start(&site, &[]);
+    assert!(daemon.log().contains("is0: tunnel taken over"), "{}", daemon.log());
     assert_eq!(daemon.stop(Signal::SIGQUIT).0.code(), Some(0), "{}", daemon.log());
     for name in ["is0", "is1"] {
         assert!(ip::link(&site.namespace("host"), name).is_some(), "{name}: {}", daemon.log());
