@@ -1,9 +1,10 @@
-//! What /proc says of a process.
+//! What /proc says of a process, and programs that are run.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
@@ -163,6 +164,13 @@ impl Drop for Guard {
             }
         }
     }
+}
+
+/// Copies programs to a file or into a folder, by another process: what this one writes, a child that
+/// another thread has just forked may have open for writing still, and it cannot run (ETXTBSY).
+pub fn copy(programs: impl IntoIterator<Item = impl AsRef<OsStr>>, to: &Path) {
+    let mut command = Command::new("cp");
+    assert!(command.args(programs).arg(to).status().expect("cp").success());
 }
 
 /// Runs a command to its end, or asks it to end after `limit`; what it wrote.
