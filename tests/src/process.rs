@@ -35,16 +35,24 @@ pub fn resident(pid: Pid) -> u64 {
     kib(pid, "RssAnon")
 }
 
+/// What /proc/PID/task/*/status says of its threads.
+fn threads(pid: Pid) -> impl Iterator<Item = String> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("threads");
+    threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("status")).ok())
+}
+
+/// Whether all its threads sleep: none waits for a processor.
+pub fn sleeps(pid: Pid) -> bool {
+    threads(pid).all(|status| status.contains("\nState:\tS"))
+}
+
 /// How often its threads have had a processor.
 pub fn switches(pid: Pid) -> u64 {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("threads");
-    let statuses =
-        threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("status")).ok());
     let counts = |status: String| {
         let lines = status.lines().filter_map(|line| line.split_once("ctxt_switches:"));
         lines.map(|(_, count)| count.trim().parse::<u64>().expect("a count")).sum::<u64>()
     };
-    statuses.map(counts).sum()
+    threads(pid).map(counts).sum()
 }
 
 /// A set of capabilities: `CapEff` and the like.
