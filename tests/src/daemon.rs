@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 
 use crate::etc::Etc;
 use crate::ip;
-use crate::process::{await_end, children, is_alive, is_called, switches};
+use crate::process::{await_end, children, is_alive, is_called, sleeps, switches};
 use crate::site::{Site, isatapd};
 use crate::wait::{secs, wait_for};
 
@@ -99,7 +99,9 @@ impl Daemon {
         wait_for(secs(30), "rest", || {
             let before = processes.map(switches);
             sleep(Duration::from_millis(500));
-            (processes.map(switches) == before).then_some(())
+            // What waits for a processor all the time has had none either.
+            let rested = processes.into_iter().all(sleeps) && processes.map(switches) == before;
+            rested.then_some(())
         });
     }
 

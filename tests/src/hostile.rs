@@ -6,12 +6,17 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use serde_json::Value;
 
+use crate::daemon::Daemon;
 use crate::forge::isatap;
 use crate::ip;
 use crate::netns::within;
+use crate::process::{await_gone, resident};
 use crate::site::Site;
+use crate::wait::secs;
 
 /// Messages that no child sends: each is its end.
 pub const VIOLATIONS: [&str; 43] = [
@@ -73,6 +78,41 @@ pub const STORMS: [&str; 7] = [
     "storm routers",
     "storm traffic",
 ];
+
+/// The daemon as it was before a storm.
+pub struct Storm {
+    /// Whose storm it is.
+    pub child: Pid,
+    resident: u64,
+    lines: usize,
+}
+
+impl Storm {
+    /// Before the order.
+    pub fn begin(daemon: &mut Daemon) -> Self {
+        let child = daemon.child();
+        let lines = daemon.log().lines().count();
+        Self { child, resident: resident(daemon.parent()), lines }
+    }
+
+    /// Ends the daemon. Panics unless it does so soon, and has grown little and said little, and nothing
+    /// that a terminal or a reader of its log would take for something else.
+    pub fn end(self, daemon: &mut Daemon, attack: &str) {
+        let grown = resident(daemon.parent()).saturating_sub(self.resident);
+        let (status, took) = daemon.stop(Signal::SIGTERM);
+        let log = daemon.log();
+        let said = log.lines().count() - self.lines;
+        println!("{attack}: {said} lines, grown by {grown} KiB, ended in {took:?}");
+        assert_eq!(status.code(), Some(0), "{attack}");
+        // Others want the processor, too.
+        assert!(took < secs(5), "{attack}: took {took:?} to end");
+        assert!(grown < 1024, "{attack}: the parent has grown by {grown} KiB");
+        // 300 at once, then 10 a second, for as long as all this takes.
+        assert!(said < 600, "{attack}: {said} lines");
+        assert!(!log.contains('\u{1b}') && !log.contains("\n<0>"), "{attack}");
+        await_gone(self.child);
+    }
+}
 
 /// Gives the host more than one interface, and the child nothing to do yet.
 pub fn surround(site: &Site) {

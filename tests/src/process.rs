@@ -1,9 +1,10 @@
-//! What /proc says of a process.
+//! What /proc says of a process, and programs that are run.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
@@ -34,16 +35,24 @@ pub fn resident(pid: Pid) -> u64 {
     kib(pid, "RssAnon")
 }
 
+/// What /proc/PID/task/*/status says of its threads.
+fn threads(pid: Pid) -> impl Iterator<Item = String> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("threads");
+    threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("status")).ok())
+}
+
+/// Whether all its threads sleep: none waits for a processor.
+pub fn sleeps(pid: Pid) -> bool {
+    threads(pid).all(|status| status.contains("\nState:\tS"))
+}
+
 /// How often its threads have had a processor.
 pub fn switches(pid: Pid) -> u64 {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("threads");
-    let statuses =
-        threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("status")).ok());
     let counts = |status: String| {
         let lines = status.lines().filter_map(|line| line.split_once("ctxt_switches:"));
         lines.map(|(_, count)| count.trim().parse::<u64>().expect("a count")).sum::<u64>()
     };
-    statuses.map(counts).sum()
+    threads(pid).map(counts).sum()
 }
 
 /// A set of capabilities: `CapEff` and the like.
@@ -167,6 +176,13 @@ impl Drop for Guard {
             }
         }
     }
+}
+
+/// Copies programs to a file or into a folder, by another process: what this one writes, a child that
+/// another thread has just forked may have open for writing still, and it cannot run (ETXTBSY).
+pub fn copy(programs: impl IntoIterator<Item = impl AsRef<OsStr>>, to: &Path) {
+    let mut command = Command::new("cp");
+    assert!(command.args(programs).arg(to).status().expect("cp").success());
 }
 
 /// Runs a command to its end, or asks it to end after `limit`; what it wrote.

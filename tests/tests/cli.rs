@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 
 use isatapd_tests::expect::{self, NO_SIT, status};
 use isatapd_tests::netns::in_new;
-use isatapd_tests::process::{Guard, await_end};
+use isatapd_tests::process::{self, Guard, await_end};
 use isatapd_tests::site::isatapd;
 use isatapd_tests::wait::{poll, secs, wait_for};
 use nix::fcntl::{FcntlArg, fcntl};
@@ -287,8 +287,7 @@ fn not_root() {
     let folder = tempfile::tempdir().expect("a folder");
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
     let copy = folder.path().join("isatapd");
-    // By another process: a child of another thread could have the file open for writing still.
-    assert!(Command::new("cp").arg(isatapd()).arg(&copy).status().expect("cp").success());
+    process::copy([isatapd()], &copy);
     let nobody = || {
         let mut command = Command::new("setpriv");
         command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]).arg(&copy);

@@ -11,6 +11,7 @@ use std::sync::OnceLock;
 use std::thread;
 
 use isatapd_tests::netns::within;
+use isatapd_tests::process;
 use isatapd_tests::wait::{secs, wait_for};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{
@@ -34,10 +35,7 @@ fn program() -> &'static Path {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("probe-datapath");
         let _ = fs::remove_file(&copy);
-        // By another process: a child of another thread could have it open for writing still.
-        let mut cp = Command::new("cp");
-        cp.arg(folder.join("probe-datapath")).arg(&copy);
-        assert!(cp.status().expect("cp").success());
+        process::copy([folder.join("probe-datapath")], &copy);
         copy
     })
 }

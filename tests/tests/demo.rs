@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use isatapd_tests::expect::{self, status};
-use isatapd_tests::process::output;
+use isatapd_tests::process::{self, output};
 use isatapd_tests::site::{isatapd, lab};
 use isatapd_tests::wait::{secs, wait_for};
 use nix::sys::signal::{Signal, kill};
@@ -30,10 +30,8 @@ impl Demo {
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
         let built = isatapd().with_file_name("");
         let names = ["isatapd", "isatapd-child", "isatapctl", "isatapd.libexecdir"];
-        // By another process: a child of another thread could have a program open for writing still.
-        let mut copy = Command::new("cp");
-        copy.args(names.map(|name| built.join(name))).arg(lab("demo")).arg(folder.path());
-        assert!(copy.status().expect("cp").success());
+        let programs = names.map(|name| built.join(name)).into_iter().chain([lab("demo")]);
+        process::copy(programs, folder.path());
         Self(folder)
     }
 

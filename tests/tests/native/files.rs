@@ -106,22 +106,35 @@ fn a_name_that_comes_by_a_file() {
 /// Gone for a moment is not gone; gone for longer is, and what the file said is over.
 #[test]
 fn a_name_that_goes() {
+    // A second is longer. What a busy machine makes of a fifth of it may be, too, and shows nothing.
+    const MOMENT: Duration = Duration::from_millis(900);
     let site = Site::ours(&[]);
     site.dns(&[]);
     let etc = Etc::new(&site, RESOLV_CONF);
     etc.write("hosts", HOSTS);
-    let daemon = Daemon::with_etc(&site, &etc, &[]);
+    let mut daemon = Daemon::with_etc(&site, &etc, &[]);
     await_default(&site, ROUTER1, secs(20));
-    let watch = Watch::start(&site.namespace("host"), "is0");
-    for _ in 0..3 {
-        // Nothing else is done meanwhile: a second is longer.
-        fs::remove_file(etc.path("hosts")).expect("remove");
-        sleep(Duration::from_millis(200));
-        etc.write("hosts", HOSTS);
-        stays(Duration::from_millis(200), "the route", || defaults(&site).len() == 1);
-    }
-    assert_eq!(watch.removed(), Vec::<String>::new());
-    assert_eq!(daemon.log().matches("router list").count(), 1, "{}", daemon.log());
+    // Whether the moments were no longer; if so, nothing must have come of them.
+    let mut three_moments = || {
+        let lists = |daemon: &Daemon| daemon.log().matches("router list").count();
+        let (before, watch) = (lists(&daemon), Watch::start(&site.namespace("host"), "is0"));
+        for _ in 0..3 {
+            let begin = Instant::now();
+            fs::remove_file(etc.path("hosts")).expect("remove");
+            sleep(Duration::from_millis(200));
+            etc.write("hosts", HOSTS);
+            if begin.elapsed() >= MOMENT {
+                daemon.await_rest();
+                await_default(&site, ROUTER1, secs(20));
+                return false;
+            }
+            stays(Duration::from_millis(200), "the route", || defaults(&site).len() == 1);
+        }
+        assert_eq!(watch.removed(), Vec::<String>::new());
+        assert_eq!(lists(&daemon), before, "{}", daemon.log());
+        true
+    };
+    assert!((0..10).any(|_| three_moments()), "never three in less than {MOMENT:?}");
     etc.replace("hosts", &HOSTS.replace("101", "102"));
     await_default(&site, ROUTER2, secs(30));
     assert!(default_by(&site, ROUTER1).is_none());

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use isatapd_security::identity::Identity;
 use isatapd_security::spawn::{EmptyRoot, Plan, Program, spawn};
 use isatapd_security::{Channel, ReceiveError};
+use isatapd_tests::process;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -35,10 +36,7 @@ pub fn program() -> &'static Path {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("probe-child");
         let _ = std::fs::remove_file(&copy);
-        // By another process: a child of another thread could have it open for writing still.
-        let mut cp = Command::new("cp");
-        cp.arg(folder.join("probe-child")).arg(&copy);
-        assert!(cp.status().expect("cp").success());
+        process::copy([folder.join("probe-child")], &copy);
         copy
     })
 }
