@@ -242,12 +242,12 @@ pub fn isatapd() -> PathBuf {
 /// In the guest, copies what will run into its memory: on its clock a first read from the disk below
 /// takes up to seconds.
 fn warm() {
-    if std::env::var_os("IN_GUEST").is_none() {
-        return;
-    }
     const PROGRAMS: &str = "bash cat dnsmasq ip modprobe radvd rm rmdir mkdir sh stdbuf";
     const SETTINGS: &str = "passwd group nsswitch.conf hosts host.conf gai.conf services protocols \
                             ld.so.cache resolv.conf";
+    if std::env::var_os("IN_GUEST").is_none() {
+        return;
+    }
     let child = std::env::var_os("ISATAPD_LIBEXECDIR").map(|d| Path::new(&d).join("isatapd-child"));
     let find =
         format!("command -v {PROGRAMS}; ldd $(command -v {PROGRAMS}) {}", isatapd().display());
