@@ -35,10 +35,15 @@ fn site() -> Site {
     site
 }
 
-/// Starts it, with these options that hold for all; it works as a host.
-fn start(site: &Site, of_all: &[&str]) -> Daemon {
-    let line: Vec<&str> = LINE.split_whitespace().collect();
-    Daemon::working(site, &[of_all, &line].concat())
+/// Starts it; it works as a host, and serves both.
+fn start(site: &Site) -> Daemon {
+    let daemon = Daemon::working(site, &LINE.split_whitespace().collect::<Vec<_>>());
+    // A tunnel of sit that was left works before.
+    for name in ["is0", "is1"] {
+        let line = format!("isatapd: {name}: child: tunnel: up");
+        wait_for(secs(60), &line, || daemon.log().contains(&line).then_some(()));
+    }
+    daemon
 }
 
 /// The process of each tunnel and its child, in the order of the command line.
@@ -58,7 +63,7 @@ fn await_end_of(pids: &[(Pid, Pid)]) {
 #[test]
 fn a_host_here_and_a_router_there() {
     let site = site();
-    let mut daemon = start(&site, &[]);
+    let mut daemon = start(&site);
     let begin = Instant::now();
     let _there = Daemon::on(&site, "dns", &["--backend", "tun", "10.9.0.1"]);
     // From one site to the host's address in the other.
@@ -150,12 +155,12 @@ fn if_one_cannot_start_none_stays() {
 #[test]
 fn they_end_together() {
     let site = site();
-    let daemon = start(&site, &[]);
+    let daemon = start(&site);
     let pids = processes(&daemon);
     daemon.signal(Signal::SIGKILL);
     await_end_of(&pids);
 
-    let mut daemon = start(&site, &[]);
+    let mut daemon = start(&site);
     let pids = processes(&daemon);
     kill(pids[1].0, Signal::SIGABRT).expect("kill");
     let status = daemon.wait(secs(30)).expect("its end");
@@ -166,13 +171,13 @@ fn they_end_together() {
     assert!(ip::link(&site.namespace("host"), "is0").is_some(), "{}", daemon.log());
 
     // What is to be left is left, and taken over.
-    let mut daemon = start(&site, &[]);
+    let mut daemon = start(&site);
     assert!(daemon.log().contains("is0: tunnel taken over"), "{}", daemon.log());
     assert_eq!(daemon.stop(Signal::SIGQUIT).0.code(), Some(0), "{}", daemon.log());
     for name in ["is0", "is1"] {
         assert!(ip::link(&site.namespace("host"), name).is_some(), "{name}: {}", daemon.log());
     }
-    let mut daemon = start(&site, &[]);
+    let mut daemon = start(&site);
     wait_for(secs(30), "both", || (daemon.log().matches("taken over").count() == 2).then_some(()));
     assert_eq!(daemon.stop(Signal::SIGTERM).0.code(), Some(0));
     check_gone(&site, "is0");
