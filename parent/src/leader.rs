@@ -200,7 +200,7 @@ impl Leader {
         for (who, member) in self.members.iter_mut().enumerate() {
             while let Some(message) = member.receive() {
                 if let Some(together) = chorus.hear(who, &message) {
-                    notify.pass_on(&together);
+                    notify.send(&together);
                 }
             }
         }

@@ -40,11 +40,6 @@ impl Notify {
         Self { socket, watchdog, ..Self::default() }
     }
 
-    /// Tells what others have made of it.
-    pub fn pass_on(&self, message: &str) {
-        self.send(message);
-    }
-
     /// The start is over.
     pub fn ready(&self) {
         self.send("READY=1");
@@ -81,7 +76,8 @@ impl Notify {
         due
     }
 
-    fn send(&self, message: &str) {
+    /// Tells a message as it is (sd_notify(3)).
+    pub(crate) fn send(&self, message: &str) {
         if let Some(socket) = &self.socket {
             let _ = socket.send(message.as_bytes());
         }

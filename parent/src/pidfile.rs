@@ -356,4 +356,29 @@ mod tests {
         });
         assert!(times.into_inner() > 4);
     }
+
+    /// Of those that let go at once exactly one is the last.
+    #[test]
+    fn one_of_two_is_the_last() {
+        let (folder, path) = place();
+        for _ in 0..200 {
+            let join = || {
+                let at = open_folder(folder.path(), OFlag::empty()).unwrap();
+                SharedFile::join(at, OsStr::new("isatapd.pid"), true).unwrap().unwrap()
+            };
+            let (both, acts) = ([join(), join()], AtomicU32::new(0));
+            let start = std::sync::Barrier::new(2);
+            std::thread::scope(|scope| {
+                for share in &both {
+                    scope.spawn(|| {
+                        start.wait();
+                        share.let_go(|| {
+                            acts.fetch_add(1, Ordering::Relaxed);
+                        });
+                    });
+                }
+            });
+            assert_eq!((acts.into_inner(), path.exists()), (1, false));
+        }
+    }
 }

@@ -18,8 +18,6 @@ pub const RULES: &[Rule] = &[
     rule!(SYS_write, "standard error; readiness"),
     rule!(SYS_socket, [int(0, libc::AF_UNIX as u64)], "the log, if syslogd is another"),
     rule!(SYS_connect, "the same"),
-    rule!(SYS_clock_gettime, "the time of a line, where it is not read without a call"),
-    rule!(SYS_getpid, "log"),
     #[cfg(target_arch = "x86_64")]
     rule!(SYS_dup2, "the standard descriptors, once in the background"),
     rule!(SYS_dup3, "the same"),
@@ -42,6 +40,7 @@ pub const RULES: &[Rule] = &[
     rule!(SYS_rt_sigprocmask, "abort"),
     rule!(SYS_rt_sigaction, "abort"),
     rule!(SYS_rt_sigreturn, "the end of a handler"),
+    rule!(SYS_getpid, "abort"),
     rule!(SYS_gettid, "panic, abort"),
     rule!(SYS_tgkill, "abort"),
     rule!(SYS_sigaltstack, "exit"),
